@@ -1,0 +1,91 @@
+"""Names in option files -> classes. One registry a kind of part; a part registers itself where it is defined."""
+
+import importlib
+import inspect
+from collections.abc import Callable
+from difflib import get_close_matches
+from typing import Any
+
+from aesop.errors import UserError
+
+
+def did_you_mean(name: str, known: list[str]) -> str:
+    """' Did you mean "x"?' for the known name nearest to `name`, or '' where none is near."""
+    near = get_close_matches(name, known, n=1, cutoff=0.6)
+    if not near:  # a wrong case, or a part of the name
+        near = [k for k in known if name.lower() in k.lower() or k.lower() in name.lower()][:1] if name else []
+    return f' Did you mean "{near[0]}"?' if near else ''
+
+
+class Registry:
+    """The parts of one kind by name. Looking a name up first imports the room that holds them.
+
+    Args:
+        kind: what the parts are called in messages, e.g. 'network'.
+        room: the package whose import registers them, e.g. 'aesop.archs'.
+    """
+
+    def __init__(self, kind: str, room: str) -> None:
+        self.kind = kind
+        self._room = room
+        self._parts: dict[str, Callable[..., Any]] = {}
+
+    def register(self, *aliases: str) -> Callable[[Any], Any]:
+        """Decorator: registers a class under its own name and under `aliases` (names in published option files)."""
+
+        def add(part: Any) -> Any:
+            for name in (part.__name__, *aliases):
+                if name in self._parts:
+                    raise ValueError(f'two {self.kind}s are registered as "{name}"; rename one')
+                self._parts[name] = part
+            return part
+
+        return add
+
+    def names(self) -> list[str]:
+        importlib.import_module(self._room)
+        return sorted(self._parts)
+
+    def get(self, name: str) -> Callable[..., Any]:
+        """The part called `name`; UserError with the nearest known name otherwise."""
+        known = self.names()
+        if name not in self._parts:
+            hint = did_you_mean(str(name), known) or f' Known: {", ".join(known)}.'
+            raise UserError(f'there is no {self.kind} "{name}".{hint}')
+        return self._parts[name]
+
+    def problems(self, block: Any) -> list[str]:
+        """What is wrong with a `{type: ..., **arguments}` block, checked against the part's signature."""
+        if not isinstance(block, dict) or not isinstance(block.get('type'), str):
+            return [f'a {self.kind} needs a block with `type: NAME`, got {block!r}']
+        try:
+            parameters = inspect.signature(self.get(block['type'])).parameters.values()
+        except UserError as error:
+            return error.problems
+        if any(p.kind is p.VAR_KEYWORD for p in parameters):
+            known = None
+        else:
+            known = [p.name for p in parameters]
+        given = [key for key in block if key != 'type']
+        wrong = [
+            f'{block["type"]} has no argument "{key}".{did_you_mean(str(key), known)}'
+            for key in given
+            if known is not None and key not in known
+        ]
+        needed = [p.name for p in parameters if p.default is p.empty and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+        return wrong + [f'{block["type"]} needs the argument "{name}"' for name in needed if name not in given]
+
+    def build(self, block: dict[str, Any], **extra: Any) -> Any:
+        """The part that `block` describes; `block` is left unchanged. `extra` are arguments the caller supplies."""
+        problems = self.problems({**extra, **block} if isinstance(block, dict) else block)
+        if problems:
+            raise UserError(problems)
+        arguments = {**extra, **block}
+        return self.get(arguments.pop('type'))(**arguments)
+
+
+ARCHS = Registry('network', 'aesop.archs')
+LOSSES = Registry('loss', 'aesop.losses')
+MODELS = Registry('model', 'aesop.models')
+DATASETS = Registry('dataset', 'aesop.data')
+METRICS = Registry('metric', 'aesop.metrics')
