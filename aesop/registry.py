@@ -62,17 +62,16 @@ class Registry:
             parameters = inspect.signature(self.get(block['type'])).parameters.values()
         except UserError as error:
             return error.problems
-        if any(p.kind is p.VAR_KEYWORD for p in parameters):
-            known = None
-        else:
-            known = [p.name for p in parameters]
+        known = None if any(p.kind is p.VAR_KEYWORD for p in parameters) else [p.name for p in parameters]
         given = [key for key in block if key != 'type']
         wrong = [
             f'{block["type"]} has no argument "{key}".{did_you_mean(str(key), known)}'
             for key in given
             if known is not None and key not in known
         ]
-        needed = [p.name for p in parameters if p.default is p.empty and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+        needed = [
+            p.name for p in parameters if p.default is p.empty and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
+        ]
         return wrong + [f'{block["type"]} needs the argument "{name}"' for name in needed if name not in given]
 
     def build(self, block: dict[str, Any], **extra: Any) -> Any:
