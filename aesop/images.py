@@ -1,0 +1,145 @@
+"""Images on disk and in memory: the only place where value ranges, data types and colour orders change.
+
+An array is HWC RGB, uint8 or uint16. A tensor is (..., 3, H, W) RGB in [0, 1]; functions on tensors keep its dtype.
+"""
+
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from aesop.errors import UserError
+
+EXTENSIONS = frozenset({'.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp', '.ppm'})
+_LARGEST = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0}
+_EXIF_ORIENTATION = 0x0112
+_REPLACE = 'replace the file or take it out of the data set'
+
+
+def list_images(folder: str | Path) -> list[Path]:
+    """All image files under `folder` and its sub-folders, sorted by path; hidden files and folders are left out.
+
+    Raises:
+        UserError: the folder is missing or holds no image.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise UserError(f'{folder}: there is no such folder; correct the path or put the images there')
+    found = []
+    for root, folders, files in os.walk(folder, followlinks=True):
+        folders[:] = [name for name in folders if not name.startswith('.')]
+        found += [Path(root, name) for name in files if not name.startswith('.')]
+    found = sorted(path for path in found if path.suffix.lower() in EXTENSIONS)
+    if not found:
+        kinds = ' '.join(sorted(EXTENSIONS))
+        raise UserError(f'{folder}: this folder holds no image; put images there ({kinds}) or correct the path')
+    return found
+
+
+def image_size(path: str | Path) -> tuple[int, int]:
+    """(height, width) in pixels as `read_image` would return them, from the file's header alone.
+
+    Raises:
+        UserError: the file is missing or is not an image.
+    """
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+            if image.format == 'TIFF':  # recent Pillow has applied the rotation to a TIFF's size already
+                width, height = image.tag_v2[256], image.tag_v2[257]
+            # PNG's own getexif() decodes the whole image when there is no EXIF block
+            has_exif = image.format != 'PNG' or 'exif' in image.info
+            turned = has_exif and image.getexif().get(_EXIF_ORIENTATION, 1) in (5, 6, 7, 8)
+    except Image.DecompressionBombError:  # Pillow refuses headers that announce more than 179 megapixels
+        height, width = read_image(path).shape[:2]
+        return height, width
+    except (OSError, ValueError, SyntaxError) as error:
+        raise _unreadable(path, error) from None
+    return (width, height) if turned else (height, width)
+
+
+def read_image(path: str | Path) -> np.ndarray:
+    """The image as (H, W, 3) RGB: uint16 where the file has 16 bits a channel, uint8 otherwise.
+
+    Grey becomes three equal channels, palettes and CMYK become RGB, the EXIF rotation is applied. Alpha is ignored:
+    the colours are taken as stored, without compositing on a background.
+
+    Raises:
+        UserError: the file is missing, empty, truncated, not an image, or of floating-point values.
+    """
+    try:
+        data = np.fromfile(path, dtype=np.uint8)  # cv2.imread fails on non-ASCII paths on some systems
+    except OSError as error:
+        raise _unreadable(path, error) from None
+    try:
+        image = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH) if data.size else None
+    except cv2.error:
+        image = None
+    if image is None or _truncated(data.tobytes()):
+        what = 'is empty' if not data.size else 'is not an 8- or 16-bit image, or is damaged or cut off'
+        raise UserError(f'{path}: the file {what}; {_REPLACE}')
+    if image.dtype not in _LARGEST:
+        raise UserError(f'{path}: pixels of type {image.dtype} are not supported; convert it to an 8- or 16-bit PNG')
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def save_image(path: str | Path, image: Tensor | np.ndarray) -> None:
+    """Writes a (3, H, W) tensor in [0, 1] (as 8 bits) or an HWC RGB uint8 or uint16 array; the suffix is the format.
+
+    Raises:
+        UserError: the suffix names no format that can be written.
+    """
+    path = Path(path)
+    array = to_uint8(image) if isinstance(image, Tensor) else image
+    try:
+        done, data = cv2.imencode(path.suffix or '.', cv2.cvtColor(array, cv2.COLOR_RGB2BGR))
+    except cv2.error:
+        done = False
+    if not done:
+        raise UserError(f'{path}: an image cannot be written as "{path.suffix}"; name it .png')
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data.tobytes())
+
+
+def to_tensor(array: np.ndarray) -> Tensor:
+    """HWC uint8 or uint16 -> (C, H, W) float32 in [0, 1]."""
+    scaled = array.astype(np.float32) / np.float32(_LARGEST[array.dtype])
+    return torch.from_numpy(np.ascontiguousarray(scaled.transpose(2, 0, 1)))
+
+
+def to_uint8(tensor: Tensor) -> np.ndarray:
+    """(C, H, W) -> HWC uint8: clamped to [0, 1], times 255, rounded half to even."""
+    return (tensor.detach().clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).contiguous().cpu().numpy()
+
+
+def quantise(tensor: Tensor) -> Tensor:
+    """What an 8-bit file would keep: clamped to [0, 1] and rounded to steps of 1/255. Any shape."""
+    return (tensor.clamp(0, 1) * 255).round() / 255
+
+
+def to_y(tensor: Tensor) -> Tensor:
+    """BT.601 studio-swing luma: (..., 3, H, W) RGB in [0, 1] -> (..., 1, H, W) in [16, 235] / 255."""
+    red, green, blue = tensor.split(1, dim=-3)
+    return (16 + 65.481 * red + 128.553 * green + 24.966 * blue) / 255
+
+
+def _unreadable(path: str | Path, error: Exception) -> UserError:
+    if isinstance(error, FileNotFoundError):
+        return UserError(f'{path}: there is no such file; restore it, or correct the path or the list that names it')
+    return UserError(f'{path}: this cannot be read as an image ({error}); {_REPLACE}')
+
+
+def _truncated(data: bytes) -> bool:
+    """Whether a PNG or JPEG lacks its end. OpenCV decodes such a file and fills what is missing with grey or black."""
+    if data.startswith(b'\x89PNG'):
+        return b'IEND' not in data
+    if not data.startswith(b'\xff\xd8'):
+        return False
+    at = 2  # step over the segments before the image data: one may hold a thumbnail with an end marker of its own
+    while data[at : at + 2] not in (b'\xff\xda', b''):
+        at += 2 + int.from_bytes(data[at + 2 : at + 4], 'big')
+    return data.find(b'\xff\xd9', at) < 0
