@@ -1,0 +1,16 @@
+"""Networks. They take RGB in [0, 1] as (N, 3, h, w) float tensors; every super-resolution network has a `scale`.
+
+A new network is one file, one name in the list below and a `type:` in an option file.
+"""
+
+from typing import Any
+
+from torch import nn
+
+from aesop.archs import autoencoder, bicubic, discriminator, msrresnet, rrdbnet  # noqa: F401  (each registers itself)
+from aesop.registry import ARCHS
+
+
+def build_network(block: dict[str, Any]) -> nn.Module:
+    """The network that a `{type: ..., **arguments}` block describes; UserError where the block is wrong."""
+    return ARCHS.build(block)

@@ -1,0 +1,67 @@
+"""Weights of pretrained ImageNet backbones: from a local file where there is one, else torchvision's own download."""
+
+import logging
+import os
+from pathlib import Path
+
+from torch import Tensor
+
+from aesop import checkpoint
+from aesop.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+ARCHITECTURES = ('vgg19', 'vgg16', 'alexnet', 'squeezenet1_1')
+
+
+def backbone_state_dict(arch: str, weights: str | None = 'imagenet') -> dict[str, Tensor]:
+    """The `features.*` tensors of torchvision's `arch`, float32 on the CPU.
+
+    Args:
+        arch: one of ARCHITECTURES.
+        weights: `imagenet` (or None) for torchvision's IMAGENET1K_V1, or a file with a torchvision state dict, with or
+            without the classifier. The folder in the environment variable AESOP_WEIGHTS is looked in first: for
+            torchvision's file name, ARCH.pth or ARCH_features*.pth, and for a relative `weights`.
+
+    Raises:
+        UserError: an unknown architecture; no such file, or another network's; nothing local and no download.
+    """
+    if arch not in ARCHITECTURES:
+        raise UserError(f'there is no backbone "{arch}"; known: {", ".join(ARCHITECTURES)}')
+    folder = Path(os.environ['AESOP_WEIGHTS']) if os.environ.get('AESOP_WEIGHTS') else None
+    if weights in (None, 'imagenet'):
+        path = _in_folder(folder, arch) if folder else None
+        state = checkpoint.load(path) if path else _download(arch)
+    else:
+        path = folder / weights if folder and (folder / weights).is_file() else Path(weights)
+        state = checkpoint.load(path)
+    logger.info('%s: weights from %s', arch, path or 'torchvision')
+    tensors = state if isinstance(state, dict) else {}
+    features = {name: t.float() for name, t in tensors.items() if name.startswith('features.')}
+    if not features:
+        raise UserError(f'{path} holds no `features.*` tensors: it is not a torchvision state dict of {arch}')
+    return features
+
+
+def _in_folder(folder: Path, arch: str) -> Path | None:
+    published = _url(arch).rsplit('/', 1)[-1]
+    candidates = [folder / published, folder / f'{arch}.pth', *sorted(folder.glob(f'{arch}_features*.pth'))]
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def _url(arch: str) -> str:
+    from torchvision.models import get_model_weights  # heavy, and only pretrained backbones need it
+
+    return get_model_weights(arch).IMAGENET1K_V1.url
+
+
+def _download(arch: str) -> dict[str, Tensor]:
+    from torch.hub import load_state_dict_from_url
+
+    try:
+        return load_state_dict_from_url(_url(arch), map_location='cpu', check_hash=True, weights_only=True)
+    except (OSError, RuntimeError) as error:  # no network, no space; a wrong hash
+        raise UserError(
+            f'the ImageNet weights of {arch} could not be downloaded ({error}): fetch {_url(arch)} on a machine with '
+            f'internet access, put the file into a folder and set the environment variable AESOP_WEIGHTS to that folder'
+        ) from error

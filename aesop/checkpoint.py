@@ -1,0 +1,228 @@
+"""Files of weights and of training states: written atomically, verified when read, names cleaned in this one place."""
+
+import contextlib
+import logging
+import os
+import pickle
+import re
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from aesop.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+StateDict = dict[str, Tensor]
+
+
+def save(obj: Any, path: str | Path) -> None:
+    """Writes a nested dict of tensors, numbers, strings and lists; at any instant `path` is the old or the new file.
+
+    Raises:
+        UserError: the file cannot be written (no space, no permission, ...); what was there before stays.
+    """
+    path = Path(path)
+    temporary = path.with_name(f'.{path.name}.tmp')
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, 'wb') as file:
+            torch.save(obj, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)  # without it a power cut may undo the renaming
+        finally:
+            os.close(folder)
+    except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise UserError(f'{path} could not be written ({error}): check the free space and the permissions') from error
+
+
+def load(path: str | Path) -> Any:
+    """What `save` or `torch.save` wrote, on the CPU. Nothing in the file is run, and every checksum is verified.
+
+    Raises:
+        UserError: the file is missing, truncated, corrupted, or would run code.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f'{path}: there is no such file; check the path')
+    damaged = f'{path} is damaged ({{}}): copy or download it again, or use an earlier one'
+    if path.stat().st_size == 0:
+        raise UserError(damaged.format('it is empty'))
+    try:
+        zipped = zipfile.is_zipfile(path)
+        if zipped:
+            with zipfile.ZipFile(path) as archive:  # torch.load itself does not compare the checksums
+                record = archive.testzip()
+            if record:
+                raise zipfile.BadZipFile(f'wrong checksum of {record}')
+        return torch.load(path, map_location='cpu', weights_only=True)
+    except pickle.UnpicklingError as error:
+        culprit = re.search(r'GLOBAL (\S+)', str(error))
+        if not zipped and not culprit:
+            raise UserError(damaged.format('cut short, or not a PyTorch file')) from error
+        what = f' ({culprit.group(1)})' if culprit else ''
+        raise UserError(
+            f'{path} is refused: it holds more than tensors and plain values{what}, and opening it could run code. '
+            'If you trust its source, load it there with weights_only=False and save its state dict alone'
+        ) from error
+    except Exception as error:  # a damaged file fails in as many ways as there are bytes
+        reason = str(error).strip().split('\n')[0] or type(error).__name__
+        raise UserError(damaged.format(reason)) from error
+
+
+def network_state_dict(net: nn.Module) -> StateDict:
+    """A copy of `net`'s tensors on the CPU under their published names, wrappers (DDP, compile) stripped.
+
+    An auto-encoder's encoder appears under both of its published names, each pair sharing its memory.
+    """
+    state = {_clean(name): tensor.detach().to('cpu', copy=True) for name, tensor in net.state_dict().items()}
+    for prefix, alias in _aliases(net).items():
+        state |= {alias + name.removeprefix(prefix): t for name, t in state.items() if name.startswith(prefix)}
+    return state
+
+
+def save_network(path: str | Path, params: StateDict, params_ema: StateDict | None = None) -> None:
+    """Writes weights the way the field's tools open them: `params`, and `params_ema` where there is an average."""
+    save({'params': params} if params_ema is None else {'params': params, 'params_ema': params_ema}, path)
+
+
+def load_network(net: nn.Module, path: str | Path, key: str | None = 'params', strict: bool = True) -> None:
+    """Loads published weights, or ours, into `net` (which may be wrapped by DDP or torch.compile).
+
+    Args:
+        key: the entry of the file to take: `params`, `params_ema`, or None for a bare state dict. Where the file has
+            no such entry the other ones are tried, and the log says which was taken.
+        strict: every tensor of the network has to be in the file and the other way round; otherwise what fits is
+            loaded and the log says what is left out.
+
+    Raises:
+        UserError: the file cannot be read, holds no network, or the weights of another one.
+    """
+    actual = {_clean(name): name for name in net.state_dict()}
+    wanted = {_clean(name): tensor.shape for name, tensor in net.state_dict().items()}
+    found, used = _entry(load(path), key)
+    if found is None:
+        raise UserError(f'{path} holds no network weights: neither `{key}` nor params, params_ema, net_g or generator')
+    if used != key:
+        logger.info('%s has no `%s`: taking %s', path, key, f'`{used}`' if used else 'its bare state dict')
+    found = _renamed({_clean(name): tensor for name, tensor in found.items()}, net, wanted)
+    fitting = {name: found[name] for name in wanted if name in found and found[name].shape == wanted[name]}
+
+    kind = type(_unwrapped(net)).__name__
+    differences = _differences(found, wanted)
+    if differences and (strict or not fitting):
+        raise UserError(
+            f'{path} does not fit this {kind}: {differences}. Check the path and the arguments of the network'
+            + (', or load what fits with strict_load: false' if fitting else '')
+        )
+    if differences:
+        logger.warning('%s: loaded %d of the %d tensors of %s; %s', path, len(fitting), len(wanted), kind, differences)
+    net.load_state_dict({actual[name]: tensor for name, tensor in fitting.items()}, strict=False)
+
+
+def _differences(found: StateDict, wanted: dict[str, torch.Size]) -> str:
+    """'2 missing (a, b); 1 unexpected (c)', or '' where names and shapes agree."""
+    wrong = {
+        'missing': [name for name in wanted if name not in found],
+        'unexpected': [name for name in found if name not in wanted],
+        'of another size': [
+            f'{name} {_size(tensor.shape)} instead of {_size(wanted[name])}'
+            for name, tensor in found.items()
+            if name in wanted and tensor.shape != wanted[name]
+        ],
+    }
+    return '; '.join(
+        f'{len(names)} {what} ({", ".join(names[:4])}{", ..." if len(names) > 4 else ""})'
+        for what, names in wrong.items()
+        if names
+    )
+
+
+def _entry(obj: Any, key: str | None) -> tuple[StateDict | None, str | None]:
+    """The state dict inside `obj`, and the entry it was found under (None: `obj` itself is one)."""
+    if not isinstance(obj, dict) or not obj:
+        return None, None
+    if all(isinstance(value, Tensor) for value in obj.values()):
+        return obj, None
+    for name in (key, 'params_ema', 'params', 'net_g', 'generator', 'state_dict'):
+        if name in obj:
+            state, inner = _entry(obj[name], key)
+            if state is not None:
+                return state, inner or name
+    return None, None
+
+
+def _unwrapped(net: nn.Module) -> nn.Module:
+    while True:
+        if isinstance(net, DistributedDataParallel | nn.DataParallel):
+            net = net.module
+        elif hasattr(net, '_orig_mod'):  # torch.compile
+            net = net._orig_mod
+        else:
+            return net
+
+
+def _aliases(net: nn.Module) -> dict[str, str]:
+    """{prefix in memory: second prefix in published files}, which a network declares where it has any."""
+    return getattr(_unwrapped(net), 'published_aliases', {})
+
+
+def _clean(name: str) -> str:
+    """The name without what wrappers add: torch.compile `_orig_mod.` anywhere, DDP `module.` in front."""
+    name = name.replace('_orig_mod.', '')
+    while name.startswith('module.'):
+        name = name.removeprefix('module.')
+    return name
+
+
+def _renamed(state: StateDict, net: nn.Module, wanted: Iterable[str]) -> StateDict:
+    """`state` under the names that `net` has in memory."""
+    if 'body.0.rdb1.conv1.weight' in wanted:
+        state = {_esrgan_name(name, state): tensor for name, tensor in state.items()}
+    for prefix, alias in _aliases(net).items():
+        second = {prefix + name.removeprefix(alias): t for name, t in state.items() if name.startswith(alias)}
+        state = second | {name: t for name, t in state.items() if not name.startswith(alias)}
+        if not any(name.startswith(prefix) for name in wanted):  # bicubic downsampling in the encoder's place
+            unused = [name for name in state if name.startswith(prefix)]
+            if unused:
+                logger.info('the file has %d tensors %s* that this network does not use', len(unused), prefix)
+            state = {name: t for name, t in state.items() if name not in unused}
+    return state
+
+
+def _esrgan_name(name: str, state: Iterable[str]) -> str:
+    """RRDBNet's name for one of ESRGAN's older names.
+
+    2019: RRDB_trunk.N.RDB1.conv1, trunk_conv, upconv1, HRconv. 2018: a Sequential, whose plain convolutions are in
+    order the first, one for each upsampling, and the last two, and whose model.1.sub holds the blocks and a last
+    convolution.
+    """
+    stem, _, kind = name.rpartition('.')
+    if match := re.fullmatch(r'(?:RRDB_trunk|model\.1\.sub)\.(\d+)\.RDB(\d)\.(conv\d)(?:\.0)?', stem):
+        return 'body.{}.rdb{}.{}.{}'.format(*match.groups(), kind)
+    if re.fullmatch(r'trunk_conv|model\.1\.sub\.\d+', stem):
+        return f'conv_body.{kind}'
+    if match := re.fullmatch(r'upconv(\d)', stem):
+        return f'conv_up{match.group(1)}.{kind}'
+    if stem == 'HRconv':
+        return f'conv_hr.{kind}'
+    if re.fullmatch(r'model\.\d+', stem):
+        convs = sorted({int(n.split('.')[1]) for n in state if re.fullmatch(r'model\.\d+\.\w+', n)})
+        ups = [f'conv_up{i}' for i in range(1, len(convs) - 2)]
+        return f'{dict(zip(convs, ["conv_first", *ups, "conv_hr", "conv_last"]))[int(stem[6:])]}.{kind}'
+    return name
+
+
+def _size(shape: torch.Size) -> str:
+    return 'x'.join(map(str, shape)) or 'scalar'
