@@ -1,0 +1,16 @@
+"""Training losses. `loss(sr, gt)` gives a scalar or a dict of named scalars; GANLoss is called `gan(pred, is_real)`."""
+
+from typing import Any
+
+from torch import nn
+
+from aesop.losses import aesop, gan, lpf, perceptual, pixel  # noqa: F401  (the explicit list: importing registers)
+from aesop.losses.ldl import artifact_map
+from aesop.registry import LOSSES
+
+__all__ = ['artifact_map', 'build_loss']
+
+
+def build_loss(block: dict[str, Any]) -> nn.Module:
+    """The loss that an option block `{type: NAME, **arguments}` describes; the block is left unchanged."""
+    return LOSSES.build(block)

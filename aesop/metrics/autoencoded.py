@@ -1,0 +1,40 @@
+"""AE-PSNR: fidelity in the space that AESOP supervises, blind to texture that no network could know."""
+
+from typing import Any
+
+from torch import Tensor
+
+from aesop.losses.aesop import build_frozen_autoencoder
+from aesop.metrics.metric import Metric, weights_sha256
+from aesop.metrics.psnr_ssim import psnr
+from aesop.registry import METRICS
+
+
+@METRICS.register('calculate_aepsnr_pytorch')
+class AEPSNR(Metric):
+    """PSNR in dB between AE(sr) and AE(gt): the images are quantised before AE, cropped and turned to luma after it.
+
+    Args:
+        autoencoder_arch, autoencoder_load: as in `aesop.losses.aesop.AutoEncoderLoss`.
+        crop_border, test_y_channel, input_order, better: see `Metric`.
+    """
+
+    def __init__(
+        self,
+        autoencoder_arch: dict[str, Any],
+        autoencoder_load: dict[str, Any] | None = None,
+        crop_border: int = 0,
+        test_y_channel: bool = True,
+        input_order: str = 'HWC',
+        better: str | None = None,
+    ) -> None:
+        super().__init__(crop_border, test_y_channel, input_order, better)
+        self.ae = build_frozen_autoencoder(autoencoder_arch, autoencoder_load)
+        self.details = {
+            'quantisation': '8 bit, before the auto-encoder',
+            'autoencoder': autoencoder_arch['type'],
+            'autoencoder_sha256': weights_sha256(self.ae),
+        }
+
+    def score(self, sr: Tensor, gt: Tensor, lq: Tensor | None) -> Tensor:
+        return psnr(*self.prepare(self.ae(sr), self.ae(gt)))

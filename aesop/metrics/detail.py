@@ -1,0 +1,36 @@
+"""How much fine detail an image has: its energy at high frequencies, relative to the ground truth."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from aesop.metrics.metric import Metric
+from aesop.registry import METRICS
+
+
+@METRICS.register()
+class DetailRatio(Metric):
+    """Energy of sr above half the Nyquist frequency over that of gt: 1 is ideal, less is blurry, more is noisy.
+
+    On luma, under a Hann window, so that the jump from one border to the opposite one does not count as detail;
+    above half Nyquist means more than 1/4 cycle a pixel in the radius of the two-dimensional spectrum.
+    """
+
+    def __init__(self, crop_border: int = 0, test_y_channel: bool = True, better: str | None = None) -> None:
+        super().__init__(crop_border, test_y_channel, better=better)
+        self.details: dict[str, Any] = {'ideal': 1, 'band': 'radius above 1/4 cycle a pixel', 'window': 'Hann'}
+
+    def score(self, sr: Tensor, gt: Tensor | None, lq: Tensor | None) -> Tensor:
+        sr, gt = self.prepare(sr, gt)
+        return high_frequency_energy(sr) / high_frequency_energy(gt)
+
+
+def high_frequency_energy(images: Tensor) -> Tensor:
+    """Energy (N,) of (N, C, H, W) images above half the Nyquist frequency."""
+    h, w = images.shape[-2:]
+    as_images = {'dtype': images.dtype, 'device': images.device}
+    window = torch.hann_window(h, **as_images)[:, None] * torch.hann_window(w, **as_images)
+    radius = torch.fft.fftfreq(h, **as_images)[:, None].hypot(torch.fft.fftfreq(w, **as_images))
+    energy = torch.fft.fft2(images * window).abs().square()
+    return (energy * (radius > 0.25)).sum((1, 2, 3))

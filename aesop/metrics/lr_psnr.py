@@ -1,0 +1,43 @@
+"""LR-PSNR: does the result, made small again, agree with the input?"""
+
+from torch import Tensor
+
+from aesop.images import quantise
+from aesop.imresize import imresize
+from aesop.metrics.metric import Metric
+from aesop.metrics.psnr_ssim import psnr
+from aesop.registry import METRICS
+
+
+@METRICS.register()
+class LRPSNR(Metric):
+    """PSNR in dB between the downscaled `sr` and `lq`: quantise, MATLAB bicubic x 1/scale, quantise, compare.
+
+    The paper names this metric but not its details; these are ours.
+
+    Args:
+        scale: upscaling factor that led from `lq` to `sr`.
+        crop_border: pixels at LR size.
+        test_y_channel, input_order, better: see `Metric`.
+    """
+
+    needs_gt = False
+    needs_lq = True
+
+    def __init__(
+        self,
+        scale: int = 4,
+        crop_border: int = 0,
+        test_y_channel: bool = True,
+        input_order: str = 'HWC',
+        better: str | None = None,
+    ) -> None:
+        super().__init__(crop_border, test_y_channel, input_order, better)
+        self.scale = scale
+        self.details = {
+            'quantisation': '8 bit, before and after downscaling',
+            'downscaling': f'MATLAB bicubic x1/{scale}, antialiased',
+        }
+
+    def score(self, sr: Tensor, gt: Tensor | None, lq: Tensor) -> Tensor:
+        return psnr(*self.prepare(quantise(imresize(sr, 1 / self.scale)), lq))
