@@ -1,0 +1,1 @@
+"""Looking into results: loss maps so far."""

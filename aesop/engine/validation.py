@@ -1,0 +1,74 @@
+"""Runs a model over a whole data set: every rank its share, the mean exact over all images."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+from tqdm import tqdm
+
+from aesop import distributed
+from aesop.data import val_loader
+from aesop.errors import UserError
+from aesop.images import save_image
+from aesop.metrics import build_metric
+from aesop.models import SRModel
+
+logger = logging.getLogger(__name__)
+
+Metrics = dict[str, Callable[..., Tensor]]
+
+
+@dataclass
+class Evaluation:
+    """A data set's values: the mean of each metric, and each image's by name, in the data set's order."""
+
+    mean: dict[str, float]
+    images: dict[str, dict[str, float]]
+
+
+def build_metrics(blocks: dict[str, dict[str, Any]], device: Any) -> Metrics:
+    """The metrics of a `metrics:` block by the name the user gave, on `device`."""
+    return {name: build_metric(block).to(device) for name, block in blocks.items()}
+
+
+def evaluate(
+    model: SRModel,
+    dataset: Any,
+    metrics: Metrics,
+    image_path: Callable[[str], Path] | None = None,
+    limit: int | None = None,
+) -> Evaluation:
+    """Predicts every image of `dataset` and measures it.
+
+    Args:
+        metrics: as `build_metrics` returns.
+        image_path: where to write the prediction of an image, given its name; None writes none.
+        limit: stop after this many images (a trial run).
+
+    Raises:
+        UserError: a metric needs a ground truth that the data set lacks.
+    """
+    loader = val_loader(dataset, distributed.rank(), distributed.world_size(), limit=limit)
+    results: list[tuple[int, str, dict[str, Tensor]]] = []
+    bar = tqdm(loader, desc=dataset.name, unit='image', leave=False, disable=None if distributed.is_main() else True)
+    for batch in bar:
+        index, name = int(batch['index'][0]), batch['name'][0]
+        sr = model.predict(batch[model.condition])
+        references = {key: batch[key].to(model.device) for key in ('gt', 'lq') if key in batch}
+        if 'gt' not in references and any(metric.needs_gt for metric in metrics.values()):
+            lacking = ', '.join(key for key, metric in metrics.items() if metric.needs_gt)
+            raise UserError(f'data set {dataset.name} has no ground truth, but these metrics need one: {lacking}')
+        gt, lq = references.get('gt'), references.get('lq')
+        results.append((index, name, {key: metric(sr, gt, lq)[0] for key, metric in metrics.items()}))
+        if image_path is not None:
+            save_image(image_path(name), sr[0])
+    mine = [(index, name, {key: float(value) for key, value in values.items()}) for index, name, values in results]
+    everyone = sorted(result for share in distributed.gather(mine) for result in share)
+    images = {name: values for _, name, values in everyone}
+    if len(images) < len(everyone):
+        logger.warning('data set %s has images of the same name; the table shows one of each', dataset.name)
+    mean = {key: sum(values[key] for *_, values in everyone) / len(everyone) for key in metrics}
+    return Evaluation(mean, images)

@@ -1,0 +1,162 @@
+"""The PSNR-oriented model, and what every model shares: weights, optimiser, schedule, EMA, state."""
+
+from collections.abc import Iterator
+from copy import deepcopy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+from aesop import checkpoint, distributed
+from aesop.archs import build_network
+from aesop.errors import UserError
+from aesop.losses import build_loss
+from aesop.models.schedulers import build_schedule
+from aesop.options import Options
+from aesop.registry import MODELS
+
+State = dict[str, Any]
+
+
+@MODELS.register()
+class SRModel:
+    """Trains `net_g` with a pixel loss (and, where the options have them, further losses): the PSNR-oriented model.
+
+    Attributes:
+        net_g: the generator, as a plain module. Gradients are shared over ranks through a DDP wrapper kept apart.
+        net_g_ema: exponential moving average of `net_g` (`train.ema_decay`), or None.
+        net_d: the discriminator of a GAN model, or None.
+        condition: which entry of a batch the network takes: 'lq', or 'gt' for the auto-encoder.
+    """
+
+    condition = 'lq'
+    prefix = 'l_'
+    net_d: nn.Module | None = None
+
+    def __init__(self, options: Options, device: torch.device) -> None:
+        self.options = options
+        self.device = device
+        self.net_g = self._build(options.network_g, 'g')
+        self.net_g_ema: nn.Module | None = None
+        self._nets: dict[str, nn.Module] = {'net_g': self.net_g}
+        self._optimisers: dict[str, torch.optim.Optimizer] = {}
+        if options.train is None:
+            self.net_g.requires_grad_(False).eval()
+        else:
+            self._prepare_training(options)
+
+    def _build(self, block: dict[str, Any] | None, which: str) -> nn.Module:
+        """The network of an option block on this device, with the weights that `path` names for it."""
+        if block is None:
+            raise UserError(f'network_{which} is missing: {self.options.model_type} needs one')
+        net = build_network(block)
+        path = getattr(self.options.path, f'pretrain_network_{which}')
+        if path is not None:
+            key, strict = (getattr(self.options.path, f'{name}_{which}') for name in ('param_key', 'strict_load'))
+            checkpoint.load_network(net, path, key, strict)
+        return net.to(self.device)
+
+    def _prepare_training(self, options: Options) -> None:
+        train = options.train
+        self.net_g.train()
+        if train.ema_decay > 0:
+            self.net_g_ema = self._nets['net_g_ema'] = deepcopy(self.net_g).requires_grad_(False).eval()
+            self._average = get_ema_multi_avg_fn(train.ema_decay)
+        self._parallel_g = distributed.wrap(self.net_g)
+        self._schedule = build_schedule(train.scheduler, train.warmup_iter)
+        self.optim_g = self._optimiser('optim_g', train.optim_g, self.net_g)
+        losses = {'pix': train.pixel_opt, 'aesop': train.aesop_opt, 'percep': train.perceptual_opt, **train.losses}
+        self.losses = {name: build_loss(block).to(self.device) for name, block in losses.items() if block}
+
+    def _optimiser(self, name: str, block: dict[str, Any] | None, net: nn.Module) -> torch.optim.Optimizer:
+        if block is None:
+            raise UserError(f'train.{name} is missing: name an optimiser of torch.optim, e.g. {{type: Adam, lr: 1e-4}}')
+        arguments = dict(block)
+        optimiser = getattr(torch.optim, arguments.pop('type'))(net.parameters(), **arguments)
+        self._optimisers[name] = optimiser
+        return optimiser
+
+    def step(self, batch: dict[str, Any], current_iter: int) -> dict[str, Tensor]:
+        """One optimisation step.
+
+        Args:
+            batch: 'lq' (N, 3, h, w) and 'gt' (N, 3, H, W), RGB in [0, 1], on any device.
+            current_iter: number of this iteration, from 1; decides learning rates and what is trained.
+
+        Returns:
+            Detached scalars on the device: each loss term, weighted as it enters the total.
+        """
+        self._set_learning_rates(current_iter)
+        lq, gt = self._inputs(batch)
+        sr = self._parallel_g(lq)
+        terms = dict(self._supervision(sr, gt))
+        self._descend(self.optim_g, sum(terms.values()))
+        self._update_ema()
+        return {name: term.detach() for name, term in terms.items()}
+
+    @torch.inference_mode()
+    def predict(self, lq: Tensor, **conditions: Any) -> Tensor:
+        """The network's output for (N, 3, h, w) in [0, 1], from the EMA weights where there are any. Not clamped."""
+        net = self.net_g if self.net_g_ema is None else self.net_g_ema
+        training = net.training
+        sr = net.eval()(lq.to(self.device), **conditions)
+        net.train(training)
+        return sr
+
+    @property
+    def learning_rates(self) -> dict[str, float]:
+        return {name: optimiser.param_groups[0]['lr'] for name, optimiser in self._optimisers.items()}
+
+    def network_states(self) -> dict[str, dict[str, State]]:
+        """Weights to publish, by file stem: {'net_g': {'params': ..., 'params_ema': ...}, 'net_d': {...}}."""
+        states = {'net_g': {'params': checkpoint.network_state_dict(self.net_g)}}
+        if self.net_g_ema is not None:
+            states['net_g']['params_ema'] = checkpoint.network_state_dict(self.net_g_ema)
+        if self.net_d is not None:
+            states['net_d'] = {'params': checkpoint.network_state_dict(self.net_d)}
+        return states
+
+    def state_dict(self) -> State:
+        """Everything that training changes: networks, EMA, optimisers. Schedules are functions of the iteration."""
+        return {name: part.state_dict() for name, part in (self._nets | self._optimisers).items()}
+
+    def load_state_dict(self, state: State) -> None:
+        """Goes back to a state of `state_dict`; UserError where it is the state of another model."""
+        parts = self._nets | self._optimisers
+        if state.keys() != parts.keys():
+            raise UserError(f'the state holds {sorted(state)}, this model needs {sorted(parts)}: it is of another run')
+        try:
+            for name, part in parts.items():
+                part.load_state_dict(state[name])
+        except (RuntimeError, ValueError) as error:  # torch lists the names and shapes that differ
+            raise UserError(f'the state is of another network ({name}): {error}') from error
+
+    def _inputs(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
+        return tuple(batch[name].to(self.device, non_blocking=True) for name in ('lq', 'gt'))
+
+    def _supervision(self, sr: Tensor, gt: Tensor) -> Iterator[tuple[str, Tensor]]:
+        """The generator's loss terms, one after the other, so that the caller may free each before the next."""
+        for name, loss in self.losses.items():
+            value = loss(sr, gt)
+            named = value if isinstance(value, dict) else {name: value}
+            yield from ((self.prefix + key, term) for key, term in named.items())
+
+    def _set_learning_rates(self, current_iter: int) -> None:
+        for optimiser in self._optimisers.values():
+            for group in optimiser.param_groups:
+                base = group.setdefault('initial_lr', group['lr'])
+                group['lr'] = self._schedule(base, current_iter - 1)
+
+    @staticmethod
+    def _descend(optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        optimiser.step()
+
+    @torch.no_grad()
+    def _update_ema(self) -> None:
+        if self.net_g_ema is not None:
+            self._average(list(self.net_g_ema.parameters()), list(self.net_g.parameters()), None)
+            for mean, now in zip(self.net_g_ema.buffers(), self.net_g.buffers()):
+                mean.copy_(now)

@@ -1,0 +1,231 @@
+"""The loop as a user runs it: through the command line, in a folder of its own."""
+
+import contextlib
+import copy
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from aesop.engine.cli import main
+from aesop.models import SRModel, build_model
+from aesop.options import load_options
+
+from .conftest import ADAM, AE, G
+
+ROOT = Path(__file__).parents[2]
+
+
+def train(options, *arguments, file='run.yml'):
+    Path(file).write_text(yaml.safe_dump(options))
+    return main('train', ['-opt', file, *arguments])
+
+
+def weights(name='tiny', iteration=6, root='experiments'):
+    path = Path(root) / name / 'models' / f'net_g_{iteration}.pth'
+    return torch.load(path, weights_only=True)
+
+
+def same(a, b):
+    return all(torch.equal(a[kind][name], b[kind][name]) for kind in a for name in a[kind])
+
+
+@pytest.fixture
+def adversarial(options):
+    """The options of an AESOP run with a discriminator and an auto-encoder file."""
+    ae = build_model({'model_type': 'AEModel', 'scale': 4, 'network_g': AE}, 'cpu').net_g
+    torch.save({'params': ae.state_dict()}, 'ae.pth')
+    options['model_type'] = 'AesopESRGANArtifactsDisModel'
+    options['network_d'] = {'type': 'VGGStyleDiscriminator', 'num_in_ch': 3, 'num_feat': 4, 'input_size': 32}
+    options['train'] |= {
+        'pixel_opt': None,
+        'optim_d': dict(ADAM),
+        'aesop_opt': {'type': 'AutoEncoderLoss', 'autoencoder_arch': AE, 'autoencoder_load': {'path': 'ae.pth'}},
+        'artifacts_opt': {'type': 'L1Loss'},
+        'gan_opt': {'type': 'GANLoss', 'gan_type': 'vanilla', 'loss_weight': 0.005},
+    }
+    return options
+
+
+def test_a_run_leaves_weights_states_numbers_and_its_own_description(folder, options):
+    options['logger']['use_tb_logger'] = True
+    options['val']['save_img'] = True
+    assert train(options) == 0
+    run = folder / 'experiments/tiny'
+    saved = weights()
+    assert saved.keys() == {'params', 'params_ema'}
+    assert 'body.0.rdb1.conv1.weight' in saved['params']
+    assert not torch.equal(saved['params']['conv_first.weight'], saved['params_ema']['conv_first.weight'])
+    lines = [json.loads(line) for line in (run / 'metrics.jsonl').read_text().splitlines()]
+    assert [line['iter'] for line in lines] == [3, 6]
+    assert 0 < lines[0]['datasets']['textures']['psnr'] < 60
+    assert len(list(run.glob('visualization/textures/*_6.png'))) == 3
+    assert load_options(run / 'options.yml') == load_options('run.yml')
+    packages = json.loads((run / 'run.json').read_text())['packages']
+    assert torch.__version__.startswith(packages['torch'])
+    log = next(run.glob('*.log')).read_text()
+    assert 'l_pix' in log and 'done: 6 iterations' in log
+    assert list((folder / 'tb_logger/tiny').iterdir())
+    assert sorted(path.stem for path in (run / 'training_states').iterdir()) == ['2', '4', '6']
+
+
+def test_only_the_last_states_are_kept(folder, options):
+    options['logger']['keep_last'] = 1
+    assert train(options) == 0
+    assert [path.name for path in (folder / 'experiments/tiny/training_states').glob('*')] == ['6.state']
+
+
+def test_the_best_weights_are_kept(folder, options):
+    options['val']['val_freq'] = 1
+    assert train(options) == 0
+    lines = (folder / 'experiments/tiny/metrics.jsonl').read_text().splitlines()
+    values = {(entry := json.loads(line))['iter']: entry['datasets']['textures']['psnr'] for line in lines}
+    best = max(values, key=values.get)
+    state = torch.load(folder / 'experiments/tiny/training_states/6.state', weights_only=True)
+    assert state['best']['iter'] == best and state['best']['value'] == values[best]
+    assert weights(iteration='best').keys() == {'params', 'params_ema'}
+
+
+def stop_at(monkeypatch, iteration, number=signal.SIGTERM):
+    """Has the process told to stop in the middle of an iteration, once."""
+    step = SRModel._descend
+
+    def told(optimiser, loss, count=[0]):  # noqa: B006
+        count[0] += 1
+        if count[0] == iteration:
+            os.kill(os.getpid(), number)
+        return step(optimiser, loss)
+
+    monkeypatch.setattr(SRModel, '_descend', staticmethod(told))
+
+
+@pytest.mark.parametrize(('kind', 'iteration', 'workers'), [
+    ('psnr', 1, 0), ('psnr', 5, 1), ('psnr', 3, 3), ('ae', 3, 0), ('aesop', 2, 0), ('aesop', 5, 1),
+])  # fmt: skip
+def test_a_run_stopped_by_a_signal_goes_on_bit_for_bit(
+    folder, options, adversarial, monkeypatch, kind, iteration, workers
+):
+    options = copy.deepcopy(adversarial if kind == 'aesop' else options)
+    if kind != 'aesop':
+        options['model_type'] = 'SRModel' if kind == 'psnr' else 'AEModel'
+        options['network_g'] = dict(G) if kind == 'psnr' else AE
+        options.pop('network_d', None)
+        options['train'] = {k: options['train'][k] for k in ('ema_decay', 'optim_g', 'total_iter')}
+        options['train']['pixel_opt'] = {'type': 'L1Loss'}
+    if kind == 'ae':
+        options['train'] |= {'pixel_at_LR_opt': {'type': 'L1Loss'}, 'freeze_decoder': 2}
+    options['train']['scheduler'] = {'type': 'CosineAnnealingRestartLR', 'periods': [6], 'eta_min': 1e-5}
+    options['datasets']['train']['num_worker_per_gpu'] = workers
+    options['val']['val_freq'] = 2
+    assert train({**options, 'name': 'whole'}, file='whole.yml') == 0
+    with monkeypatch.context() as patch:
+        stop_at(patch, iteration)
+        assert train(options) == 3
+    assert train(options, '--auto_resume') == 0
+    assert same(weights(), weights('whole'))
+    whole, resumed = (Path(f'experiments/{name}/metrics.jsonl').read_text() for name in ('whole', 'tiny'))
+    assert whole == resumed
+
+
+def test_ctrl_c_saves_too(folder, options, monkeypatch):
+    stop_at(monkeypatch, 1, signal.SIGINT)
+    assert train(options) == 3
+    assert (folder / 'experiments/tiny/training_states/1.state').exists()
+
+
+def test_a_damaged_state_is_passed_over(folder, options, monkeypatch, capsys):
+    assert train({**options, 'name': 'whole'}, file='whole.yml') == 0
+    with monkeypatch.context() as patch:
+        stop_at(patch, 5)
+        assert train(options) == 3
+    newest = folder / 'experiments/tiny/training_states/5.state'
+    newest.write_bytes(newest.read_bytes()[:2000])
+    assert train(options, '--auto_resume') == 0
+    output = capsys.readouterr().out
+    assert '5.state' in output and 'going on from iteration 4' in output
+    assert same(weights(), weights('whole'))
+
+
+def test_an_earlier_run_is_moved_aside_not_overwritten(folder, options):
+    assert train(options) == 0
+    first = weights()
+    options['manual_seed'] = 8
+    assert train(options) == 0
+    aside = next((folder / 'experiments').glob('tiny_archived_*'))
+    assert same(first, torch.load(aside / 'models/net_g_6.pth', weights_only=True))
+    assert not same(first, weights())
+
+
+def test_a_run_that_is_alive_is_not_touched(folder, options, capsys):
+    from aesop.engine.experiment import lock
+
+    handle = lock(folder / 'experiments/tiny')
+    assert train(options) == 2
+    assert 'in use by another run' in capsys.readouterr().err
+    handle.close()
+    assert train(options) == 0
+
+
+def test_resuming_with_another_network_is_refused_and_loses_nothing(folder, options, capsys):
+    assert train(options) == 0
+    before = sorted(path.name for path in folder.glob('experiments/tiny/*/*'))
+    options['network_g']['num_feat'] = 12
+    assert train(options, '--auto_resume') == 2
+    assert 'another network' in capsys.readouterr().err
+    assert sorted(path.name for path in folder.glob('experiments/tiny/*/*')) == before
+
+
+def test_everything_that_is_missing_is_named_at_once_before_anything_is_written(folder, options, capsys):
+    options['datasets']['train']['dataroot_gt'] = 'nowhere'
+    options['datasets']['val']['dataroot_gt'] = 'neither'
+    options['path'] = {'pretrain_network_g': 'none.pth'}
+    assert train(options) == 2
+    message = capsys.readouterr().err
+    for name in ('nowhere', 'neither', 'none.pth', 'datasets/README.md', 'experiments/README.md'):
+        assert name in message
+    assert not (folder / 'experiments').exists()
+
+
+def test_debug_tries_everything_in_a_few_iterations(folder, options):
+    options['train']['total_iter'] = 100000
+    assert train(options, '--debug') == 0
+    assert weights('debug_tiny', 4).keys() == {'params', 'params_ema'}
+
+
+def torchrun(*arguments, ranks=2):
+    """Runs a script on several ranks; (exit code, what it said). Nothing of it outlives the call."""
+    command = [sys.executable, '-m', 'torch.distributed.run', '--standalone', f'--nproc_per_node={ranks}', *arguments]
+    environment = {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(ROOT)}
+    process = subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
+    try:
+        said, _ = process.communicate(timeout=100)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    return process.returncode, said
+
+
+def test_two_ranks_equal_one_with_twice_the_batch(folder, options):
+    options['val']['metrics']['ssim'] = {'type': 'calculate_ssim', 'crop_border': 4}
+    options['datasets']['train']['batch_size_per_gpu'] = 4
+    assert train({**options, 'name': 'one'}, file='one.yml') == 0
+    options['datasets']['train']['batch_size_per_gpu'] = 2
+    Path('two.yml').write_text(yaml.safe_dump({**options, 'name': 'two'}))
+    code, said = torchrun(str(ROOT / 'train.py'), '-opt', 'two.yml', '--launcher', 'pytorch')
+    assert code == 0, said
+    one, two = weights('one'), weights('two')
+    for kind in one:
+        for name in one[kind]:
+            assert torch.allclose(one[kind][name], two[kind][name], atol=2e-5), name
+    lines = [Path(f'experiments/{name}/metrics.jsonl').read_text().splitlines() for name in ('one', 'two')]
+    for a, b in zip(*lines):
+        a, b = json.loads(a)['datasets']['textures'], json.loads(b)['datasets']['textures']
+        assert a == pytest.approx(b, abs=1e-3)
