@@ -1,0 +1,372 @@
+"""Every key of an option file: its type, its default and what it does. docs/options.md is written from here."""
+
+from collections.abc import Mapping
+from types import NoneType
+from typing import Annotated, Any, Literal, get_args
+
+import yaml
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PrivateAttr,
+    model_serializer,
+    model_validator,
+)
+
+from aesop.errors import UserError
+from aesop.options.yaml_file import FLOAT, TAG
+from aesop.registry import MODELS
+
+
+class Block(BaseModel):
+    """A block of fixed keys. `~` stands for the default where the key takes no null."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra='forbid', allow_inf_nan=False)
+
+    @model_validator(mode='before')
+    @classmethod
+    def _null_is_the_default(cls, data: Any) -> Any:
+        if not isinstance(data, Mapping):
+            return data
+        fields = cls.model_fields
+        refuses = {name for name in fields if NoneType not in get_args(fields[name].annotation)}
+        return {name: value for name, value in data.items() if value is not None or name not in refuses}
+
+    @model_serializer(mode='wrap')
+    def _without_empty_keys(self, handler: Any) -> dict[str, Any]:
+        fields = type(self).model_fields
+        empty = {name for name, field in fields.items() if field.default is None}
+        return {name: value for name, value in handler(self).items() if value is not None or name not in empty}
+
+
+class Part(Block):
+    """A block that names a class by `type`; its other keys are that class's arguments."""
+
+    model_config = ConfigDict(extra='allow')
+
+    type: str = Field(description='Name of the class.')
+
+
+def as_dict(block: Any) -> Any:
+    """The annotation of a block that is checked by its schema and kept as the plain dict that a builder takes."""
+    return Annotated[
+        block,
+        AfterValidator(lambda checked: checked.model_dump(exclude_unset=True)),
+        PlainSerializer(lambda kept: kept),
+    ]
+
+
+def _whole(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value  # old files say `!!float 5e3`
+
+
+def _ordered(pair: list[float]) -> list[float]:
+    if pair[0] > pair[1]:
+        raise ValueError('must be [low, high]')
+    return pair
+
+
+def _dataset_name(name: str) -> str:
+    if name != 'train' and not name.startswith(('val', 'test')):
+        raise ValueError('a data set is called train, val, val_2, test_1, ...')
+    return name
+
+
+def _names(names: Any) -> Any:
+    return [names] if isinstance(names, str) else names
+
+
+Count = Annotated[int, Field(ge=0, le=10**9), BeforeValidator(_whole)]
+Positive = Annotated[int, Field(ge=1, le=10**9), BeforeValidator(_whole)]
+Weight = Annotated[float, Field(ge=0)]
+Probability = Annotated[float, Field(ge=0, le=1)]
+Three = Annotated[list[Probability], Field(min_length=3, max_length=3)]
+Range = Annotated[list[Weight], Field(min_length=2, max_length=2), AfterValidator(_ordered)]
+
+
+class Network(Part):
+    """A network of `aesop.archs` by its type; its other keys are the network's arguments."""
+
+
+class Loss(Part):
+    """A loss of `aesop.losses` by its type; its other keys are the loss's arguments."""
+
+
+class Metric(Part):
+    """A metric of `aesop.metrics` by its type; its other keys are the metric's arguments."""
+
+
+class Dataset(Part):
+    """A data set of `aesop.data` by its type; the keys that are not listed here are its arguments."""
+
+    batch_size_per_gpu: Positive = Field(1, description='Images a batch, on each GPU.')
+    num_worker_per_gpu: Count = Field(0, description='Processes that read data, for each GPU; 0 reads in the main one.')
+    pin_memory: bool = Field(True, description='Copy batches to the GPU from pinned memory.')
+    persistent_workers: bool = Field(True, description='Keep the workers from one epoch to the next.')
+    metrics: dict[str, as_dict(Metric)] = Field(
+        default_factory=dict, description='Metrics of this data set, in place of `val.metrics`.'
+    )
+
+
+class Optimizer(Part):
+    """An optimiser of `torch.optim` by its name; the keys that are not listed here are its arguments."""
+
+    lr: Weight = Field(description='Learning rate.')
+
+
+class MultiStepLR(Block):
+    """The rate falls by `gamma` at every milestone."""
+
+    type: Literal['MultiStepLR']
+    milestones: list[Count] = Field(description='Iterations at which the rate falls.')
+    gamma: Weight = Field(0.1, description='Factor of the fall.')
+
+
+class MultiStepRestartLR(Block):
+    """Like MultiStepLR, and back to a share of the first rate at every restart."""
+
+    type: Literal['MultiStepRestartLR']
+    milestones: list[Count] = Field(description='Iterations at which the rate falls.')
+    gamma: Weight = Field(0.1, description='Factor of the fall.')
+    restarts: list[Count] = Field([0], description='Iterations at which the rate starts again.')
+    restart_weights: list[Weight] = Field([1.0], description='Share of the first rate at each restart.')
+
+
+class CosineAnnealingRestartLR(Block):
+    """Half a cosine from a share of the first rate down to `eta_min`, over each period."""
+
+    type: Literal['CosineAnnealingRestartLR']
+    periods: Annotated[list[Positive], Field(min_length=1)] = Field(description='Iterations of each period.')
+    restart_weights: list[Weight] = Field([1.0], description='Share of the first rate at the start of each period.')
+    eta_min: Weight = Field(0.0, description='Rate at the end of a period.')
+
+
+Scheduler = Annotated[MultiStepLR | MultiStepRestartLR | CosineAnnealingRestartLR, Field(discriminator='type')]
+
+
+class Paths(Block):
+    """Weights to start from, and where a run lives."""
+
+    pretrain_network_g: str | None = Field(
+        None, description='Weights that the generator (or auto-encoder) starts from.'
+    )
+    param_key_g: str = Field('params', description='Which weights of that file: params or params_ema.')
+    strict_load_g: bool = Field(True, description='Whether every tensor must be there and fit.')
+    pretrain_network_d: str | None = Field(None, description='Weights that the discriminator starts from.')
+    param_key_d: str = Field('params', description='As param_key_g.')
+    strict_load_d: bool = Field(True, description='As strict_load_g.')
+    pretrain_network_decoder: str | None = Field(
+        None, description="Weights that the auto-encoder's decoder starts from: a PSNR-oriented network."
+    )
+    param_key_decoder: str = Field('params', description='As param_key_g.')
+    strict_load_decoder: bool = Field(True, description='As strict_load_g.')
+    resume_state: str | None = Field(None, description='State file to go on from.')
+    ignore_resume_networks: Annotated[list[str], BeforeValidator(_names)] = Field(
+        [], description='Networks (network_g, network_d) that keep their pretrained weights when a state is resumed.'
+    )
+    experiments_root: str | None = Field(None, description='Folder of the runs; default: experiments.')
+
+
+class Train(Block):
+    """How the networks are trained."""
+
+    total_iter: Positive | None = Field(None, description='Iterations of the whole run.')
+    warmup_iter: Annotated[int, Field(ge=-1, le=10**9), BeforeValidator(_whole)] = Field(
+        -1, description='Iterations of a linear warm-up of the learning rates; -1: none.'
+    )
+    ema_decay: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0, description='Decay of the moving average of the generator; 0: no average.'
+    )
+    optim_g: as_dict(Optimizer) | None = Field(None, description='Optimiser of the generator (or auto-encoder).')
+    optim_d: as_dict(Optimizer) | None = Field(None, description='Optimiser of the discriminator.')
+    scheduler: as_dict(Scheduler) | None = Field(None, description='Schedule of the learning rates; default: constant.')
+    net_d_iters: Positive = Field(1, description='The generator is trained every so many iterations.')
+    net_d_init_iters: Count = Field(0, description='Iterations in which the discriminator is trained alone, at first.')
+    freeze_decoder: Count = Field(0, description="Iterations in which the auto-encoder's decoder keeps its weights.")
+    pixel_opt: as_dict(Loss) | None = Field(None, description='Pixel loss.')
+    pixel_at_LR_opt: as_dict(Loss) | None = Field(
+        None, description="Pixel loss of the auto-encoder's bottleneck against the LR image."
+    )
+    aesop_opt: as_dict(Loss) | None = Field(None, description='L_AESOP: the distance of AE(sr) and AE(gt).')
+    artifacts_opt: as_dict(Loss) | None = Field(None, description="LDL's artifact loss; needs ema_decay.")
+    perceptual_opt: as_dict(Loss) | None = Field(None, description='Perceptual (and style) loss.')
+    gan_opt: as_dict(Loss) | None = Field(None, description='Adversarial loss.')
+    losses: dict[str, as_dict(Loss)] = Field(
+        default_factory=dict, description='Further losses of the generator, by the names they are logged under.'
+    )
+
+
+class Val(Block):
+    """Validation during training; `save_img`, `suffix` and `metrics` count for test runs too."""
+
+    val_freq: Positive = Field(5000, description='Iterations between two validations.')
+    val_start_iter: Count = Field(0, description='First iteration that is validated.')
+    save_img: bool = Field(False, description='Write the images.')
+    suffix: str | None = Field(None, description='Added to the names of the images.')
+    metrics: dict[str, as_dict(Metric)] = Field(
+        default_factory=dict, description='Metrics, by the names they are reported under.'
+    )
+
+
+class Wandb(Block):
+    """Logging to Weights & Biases (a package of its own)."""
+
+    project: str | None = Field(None, description='Project; default: no logging there.')
+    resume_id: str | None = Field(None, description='Run to go on with.')
+
+
+class Logger(Block):
+    """What is told and kept during training."""
+
+    print_freq: Positive = Field(100, description='Iterations between two log lines.')
+    save_checkpoint_freq: Positive = Field(5000, description='Iterations between two checkpoints.')
+    keep_last: Positive | None = Field(3, description='How many state files are kept; ~: all.')
+    use_tb_logger: bool = Field(True, description='Write TensorBoard logs.')
+    wandb: Wandb | None = Field(None, description='Weights & Biases.')
+
+
+# Keys of old option files that mean nothing here (`*` is any name): accepted, dropped and named in one log line.
+IGNORED = {
+    'find_unused_parameters': 'every parameter that is trained is used',
+    'dist_params': 'the launcher says how processes talk, the device says by which backend',
+    'val.pbar': 'there is a progress bar where there is a terminal',
+    'val.use_pbar': 'there is a progress bar where there is a terminal',
+    'datasets.*.prefetch_mode': 'batches are always fetched ahead',
+    'datasets.*.num_prefetch_queue': 'batches are always fetched ahead',
+}
+
+
+class Options(Block):
+    """A whole option file. Read-only."""
+
+    name: str | None = Field(None, description='Name of the run and of its folder.')
+    model_type: str | None = Field(None, description='What is trained, and how: a model of `aesop.models`.')
+    scale: Annotated[int, Field(ge=1, le=64)] | None = Field(None, description='Upscaling factor.')
+    num_gpu: Literal['auto'] | Annotated[int, Field(ge=0)] = Field(
+        'auto', description='GPUs to use: auto (all), 0 (the CPU) or how many.'
+    )
+    manual_seed: Annotated[int, Field(ge=0, lt=2**32)] = Field(0, description='Seed of every random choice.')
+    base: str | list[str] | None = Field(
+        None, description='Option files that this one completes, relative to it; what this one says wins.'
+    )
+    plugins: list[Annotated[str, Field(pattern=r'^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$')]] = Field(
+        [], description='Python modules to import first: they register your own networks, losses, data sets, ...'
+    )
+    datasets: dict[Annotated[str, AfterValidator(_dataset_name)], as_dict(Dataset)] = Field(
+        default_factory=dict, description='Data sets: train, and any number of val... and test...'
+    )
+    network_g: as_dict(Network) | None = Field(None, description='Generator, or the auto-encoder.')
+    network_d: as_dict(Network) | None = Field(None, description='Discriminator.')
+    path: Paths = Field(Paths(), description='Weights and folders.')
+    train: Train | None = Field(None, description='Training; without it the model only predicts.')
+    val: Val | None = Field(None, description='Validation.')
+    logger: Logger = Field(Logger(), description='Logging.')
+
+    # What the real-world models degrade the sharpened ground truth by; a trailing 2 means the second stage.
+    gt_size: Positive | None = Field(None, description='Side of the final training patch after degradation, HR pixels.')
+    queue_size: Positive | None = Field(None, description='Pairs in the pool that mixes degradations.')
+    gt_usm: bool | None = Field(None, description='Sharpen the ground truth that is degraded.')
+    l1_gt_usm: bool | None = Field(None, description='The pixel loss aims at the sharpened ground truth.')
+    percep_gt_usm: bool | None = Field(None, description='The perceptual loss aims at the sharpened ground truth.')
+    gan_gt_usm: bool | None = Field(None, description='The discriminator sees the sharpened ground truth.')
+    resize_prob: Three | None = Field(None, description='Probabilities of resizing up, down and not at all.')
+    resize_prob2: Three | None = Field(None, description='As resize_prob.')
+    resize_range: Range | None = Field(None, description='Lowest and highest resize factor.')
+    resize_range2: Range | None = Field(None, description='As resize_range.')
+    gaussian_noise_prob: Probability | None = Field(None, description='Probability of Gaussian noise, else Poisson.')
+    gaussian_noise_prob2: Probability | None = Field(None, description='As gaussian_noise_prob.')
+    noise_range: Range | None = Field(None, description='Sigma of the Gaussian noise, of 255.')
+    noise_range2: Range | None = Field(None, description='As noise_range.')
+    poisson_scale_range: Range | None = Field(None, description='Scale of the Poisson noise.')
+    poisson_scale_range2: Range | None = Field(None, description='As poisson_scale_range.')
+    gray_noise_prob: Probability | None = Field(None, description='Probability that the noise has no colour.')
+    gray_noise_prob2: Probability | None = Field(None, description='As gray_noise_prob.')
+    jpeg_range: Range | None = Field(None, description='Lowest and highest JPEG quality.')
+    jpeg_range2: Range | None = Field(None, description='As jpeg_range.')
+    second_blur_prob: Probability | None = Field(None, description='Probability of the second blur.')
+
+    _where: dict[str, str] = PrivateAttr(default_factory=dict)
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both say the same, wherever it was written."""
+        return isinstance(other, Options) and self.to_dict() == other.to_dict()
+
+    __hash__ = None
+
+    @property
+    def sources(self) -> dict[str, str]:
+        """Key path -> where its value was written: 'FILE:LINE', 'override', 'options' (a dict) or 'default'."""
+        return {'.'.join(key): self._where.get('.'.join(key), 'default') for key in _keys(self.to_dict()) if key}
+
+    def to_dict(self) -> dict[str, Any]:
+        """The resolved options, defaults included, as plain data that loads again to equal options."""
+        return self.model_dump()
+
+    def to_yaml(self) -> str:
+        """`to_dict` as the text of an option file."""
+        return dump_yaml(self.to_dict())
+
+    def require(self, mode: Literal['train', 'test']) -> None:
+        """UserError with everything that a run of `mode` lacks."""
+        problems = [
+            f'{self._nearest(key)}: {key}: is missing; a {mode} run needs it'
+            for key in self._needed(mode)
+            if self._value(key) is None
+        ]
+        if mode == 'test' and not any(name.startswith(('val', 'test')) for name in self.datasets):
+            problems.append(f'{self._nearest("datasets")}: datasets: a test run needs a data set, e.g. datasets.test_1')
+        if mode == 'train' and self.train and not is_adversarial(self.model_type):
+            losses = ('pixel_opt', 'pixel_at_LR_opt', 'aesop_opt', 'perceptual_opt', 'losses')
+            if not any(getattr(self.train, name) for name in losses):
+                problems.append(f'{self._nearest("train")}: train: has no loss; name one, e.g. pixel_opt')
+        if problems:
+            raise UserError(problems)
+
+    def _needed(self, mode: str) -> list[str]:
+        run = ['name', 'model_type', 'scale', 'network_g']
+        if mode == 'test':
+            return run
+        data = ['datasets.train', 'datasets.train.batch_size_per_gpu', 'datasets.train.gt_size']
+        adversarial = ['network_d', 'train.optim_d', 'train.gan_opt'] if is_adversarial(self.model_type) else []
+        return [*run, *data, 'train.total_iter', 'train.optim_g', *adversarial]
+
+    def _value(self, key: str) -> Any:
+        value: Any = self.to_dict()
+        for name in key.split('.'):
+            value = (value or {}).get(name)
+        return value
+
+    def _nearest(self, key: str) -> str:
+        while key and key not in self._where:
+            key = key.rpartition('.')[0]
+        return self._where.get(key, 'options')
+
+
+def is_adversarial(model_type: str | None) -> bool:
+    """Whether the model of that name trains a discriminator."""
+    return model_type in MODELS.names() and any(c.__name__ == 'GANModel' for c in MODELS.get(model_type).__mro__)
+
+
+def _keys(data: Any, key: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    """The keys of all blocks and values in `data`; a list is one value."""
+    below = [k for name, value in data.items() for k in _keys(value, (*key, name))] if isinstance(data, dict) else []
+    return [key, *below]
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes text that the loader here would take for a number."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+_Dumper.add_implicit_resolver(TAG + 'float', FLOAT, list('-+.0123456789'))
+
+
+def dump_yaml(data: Any, **style: Any) -> str:
+    """The text of plain data, in the given order."""
+    return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=10**6, **style)

@@ -1,0 +1,223 @@
+"""The whole method on real photographs, on two CPU cores in minutes: `make demo`, or `make demo DATA=/a/folder`.
+
+PSNR-oriented network -> auto-encoder -> the same GAN training with 0.01 L1 and with L_AESOP -> a table and a picture,
+by the same option files and commands that real training uses.
+"""
+
+import argparse
+import csv
+import json
+import shutil
+import sys
+import time
+from importlib.resources import files
+from pathlib import Path
+
+import torch
+
+from aesop.analysis.loss_maps import loss_maps
+from aesop.archs import build_network
+from aesop.checkpoint import load_network
+from aesop.data import build_dataset
+from aesop.engine.cli import main as command
+from aesop.errors import UserError
+from aesop.images import list_images, read_image, save_image, to_tensor
+from aesop.options import load_options
+
+DATA = Path('datasets/demo')
+RESULTS = Path('results/demo')
+# The colour photographs of scikit-image; the two motorcycle views are one scene, so both are for training.
+TRAINING = ('astronaut.png', 'hubble_deep_field.jpg', 'ihc.png', 'motorcycle_left.png', 'motorcycle_right.png')
+TRAINING += ('retina.jpg', 'rocket.jpg')
+HELD_OUT = ('chelsea.png', 'coffee.png')
+METHODS = {  # title -> (option file of its training, of its test)
+    'Bicubic': (None, 'test_bicubic.yml'),
+    'PSNR-oriented': ('psnr.yml', 'test.yml'),
+    'GAN + 0.01 L1': ('gan_pix.yml', 'test.yml'),
+    'GAN + AESOP': ('gan_aesop.yml', 'test.yml'),
+}
+COLUMNS = {'psnr': 'PSNR', 'ssim': 'SSIM', 'lr_psnr': 'LR-PSNR', 'ae_psnr': 'AE-PSNR', 'detail': 'detail'}
+AE_GAIN = 1.0  # dB over bicubic that the auto-encoder has to reach for its loss to mean anything
+LARGEST = 1024, 512  # pixels a side that are used of a training and of a held-out photograph, from its middle
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--data', type=Path, help='a folder of photographs instead of those of scikit-image')
+    start = time.perf_counter()
+    try:
+        prepare(parser.parse_args().data)
+        run('train', 'psnr.yml')
+        run('train', 'ae.yml')
+        run('test', 'test_bicubic.yml')
+        report_autoencoder()
+        for title in ('GAN + 0.01 L1', 'GAN + AESOP'):
+            run('train', METHODS[title][0])
+        for title in ('PSNR-oriented', 'GAN + 0.01 L1', 'GAN + AESOP'):
+            run('test', 'test.yml', *weights_of(METHODS[title][0]))
+        RESULTS.mkdir(parents=True, exist_ok=True)
+        print(f'\n{table()}')
+        draw(RESULTS / 'comparison.png')
+    except UserError as error:
+        print(f'demo: {error}', file=sys.stderr)
+        return 2
+    print(f'Done in {time.perf_counter() - start:.0f} s. The picture: {RESULTS / "comparison.png"}')
+    return 0
+
+
+def prepare(folder: Path | None) -> None:
+    """Writes `datasets/demo/train` and `datasets/demo/val` anew."""
+    if folder is None:
+        photographs = files('skimage') / 'data'
+        split = [[Path(str(photographs / name)) for name in names] for names in (TRAINING, HELD_OUT)]
+    else:
+        paths = list_images(folder)
+        if len(paths) < 4:
+            raise UserError(f'{folder} holds {len(paths)} image(s); the demo needs at least 4, better 20')
+        held_out = paths[:: max(2, len(paths) // 4)][:4]
+        split = [[path for path in paths if path not in held_out][:100], held_out]
+    shutil.rmtree(DATA, ignore_errors=True)
+    for part, paths, largest in zip(('train', 'val'), split, LARGEST):
+        for number, path in enumerate(paths):
+            image = read_image(path)
+            top, left = (max(0, side - largest) // 2 for side in image.shape[:2])
+            save_image(DATA / part / f'{number:03d}_{path.stem}.png', image[top : top + largest, left : left + largest])
+        print(f'{part}: {len(paths)} photographs')
+
+
+def run(mode: str, option_file: str, *overrides: str) -> None:
+    """Runs train.py or test.py, and says so."""
+    arguments = ['-opt', f'options/demo/{option_file}', *(['--set', *overrides] if overrides else [])]
+    print(f'\n$ python {mode}.py {" ".join(arguments)}', flush=True)
+    code = command(mode, arguments)
+    if code:
+        sys.exit(code)
+
+
+def options_of(option_file: str):  # noqa: ANN201
+    return load_options(f'options/demo/{option_file}')
+
+
+def weights_of(option_file: str) -> list[str]:
+    """The overrides that make test.yml test the network that an option file has trained."""
+    options = options_of(option_file)
+    weights = f'experiments/{options.name}/models/net_g_{options.train.total_iter}.pth'
+    return [f'name={options.name}', f'path.pretrain_network_g={weights}']
+
+
+def autoencoder() -> torch.nn.Module:
+    options = options_of('gan_aesop.yml')
+    block = options.train.aesop_opt
+    net = build_network(block['autoencoder_arch'])
+    load_network(net, block['autoencoder_load']['path'], block['autoencoder_load']['key'])
+    return net.eval().requires_grad_(False)
+
+
+def held_out():  # noqa: ANN201
+    block = options_of('common.yml').datasets['val']
+    return build_dataset({**block, 'scale': 4})
+
+
+def report_autoencoder() -> None:
+    """Says how good stage 1 is; UserError where the auto-encoder is no better than bicubic."""
+    options = options_of('ae.yml')
+    history = (Path('experiments') / options.name / 'metrics.jsonl').read_text().splitlines()
+    psnr = json.loads(history[-1])['datasets']['held-out']['psnr']
+    bicubic = mean_values('demo_bicubic')['psnr']
+    net = autoencoder()
+    with torch.inference_mode():
+        distances = [(net.encoder(s['gt'][None]) - s['lq']).abs().mean() for s in held_out()]
+    distance = sum(distances) / len(distances) * 255
+    print(
+        f'\nStage 1 on the held-out photographs: PSNR of AE(gt) {psnr:.2f} dB, of bicubic {bicubic:.2f} dB; '
+        f'the bottleneck is {distance:.2f} of 255 levels from the LR image.'
+    )
+    if psnr < bicubic + AE_GAIN:
+        raise UserError(
+            f'the auto-encoder beats bicubic by {psnr - bicubic:.2f} dB only, {AE_GAIN:g} dB are needed for its loss '
+            'to mean anything: use more or sharper photographs, or raise train.total_iter in options/demo/ae.yml'
+        )
+
+
+def mean_values(name: str) -> dict[str, float]:
+    return json.loads((Path('results') / name / 'metrics.json').read_text())['datasets']['held-out']
+
+
+def names() -> dict[str, str]:
+    """title -> name of its results."""
+    return {title: options_of(train or test).name for title, (train, test) in METHODS.items()}
+
+
+def table() -> str:
+    """The table, also written as Markdown and CSV."""
+    rows = [['held-out photographs', *COLUMNS.values()]]
+    for title, name in names().items():
+        values = mean_values(name)
+        rows.append([title, *(f'{values[key]:.4f}' if key == 'ssim' else f'{values[key]:.2f}' for key in COLUMNS)])
+    with open(RESULTS / 'table.csv', 'w', newline='') as file:
+        csv.writer(file).writerows(rows)
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    lines = ['| ' + ' | '.join(cell.ljust(width) for cell, width in zip(row, widths)) + ' |' for row in rows]
+    lines.insert(1, '|' + '|'.join('-' * (width + 2) for width in widths) + '|')
+    text = '\n'.join(lines) + '\n'
+    (RESULTS / 'table.md').write_text(text)
+    return text + 'detail: energy above half the Nyquist frequency relative to the ground truth, 1 is ideal\n'
+
+
+def draw(path: Path) -> None:
+    """Each held-out photograph: LR, the methods, ground truth, AE(ground truth), and the loss maps of Figure 3."""
+    import matplotlib
+
+    matplotlib.use('Agg')
+    from matplotlib import pyplot as plt
+
+    net = autoencoder()
+    samples = list(held_out())
+    panels = ['LR', *METHODS, 'ground truth', 'AE(ground truth)', 'L_pix map', 'L_AESOP map']
+    figure, axes = plt.subplots(
+        2 * len(samples), 5, figsize=(15, 6.3 * len(samples)), squeeze=False, layout='constrained'
+    )
+    for row, sample in enumerate(samples):
+        gt, lq = sample['gt'], sample['lq']
+        top, left, side = busiest_window(gt, 160)
+        window = (slice(None), slice(top, top + side), slice(left, left + side))
+        images = {'LR': lq[:, top // 4 : (top + side) // 4, left // 4 : (left + side) // 4], 'ground truth': gt[window]}
+        for title, name in names().items():
+            file = Path('results') / name / 'visualization' / 'held-out' / f'{sample["name"]}.png'
+            images[title] = to_tensor(read_image(file))
+        sr = images['GAN + AESOP']
+        with torch.inference_mode():
+            images['AE(ground truth)'] = net(gt[None])[0][window].clamp(0, 1)
+        pixel, auto_encoded = (m[0][window] for m in loss_maps(net, sr[None], gt[None]))
+        brightest = pixel.quantile(0.99).item()  # one scale for both maps: they are to be compared
+        for title in METHODS:
+            images[title] = images[title][window]
+        maps = {'L_pix map': pixel, 'L_AESOP map': auto_encoded}
+        for panel, axis in zip(panels, axes[2 * row : 2 * row + 2].flat):
+            if panel in maps:
+                axis.imshow(maps[panel][0], cmap='magma', vmin=0, vmax=brightest)
+            else:
+                axis.imshow(images[panel].permute(1, 2, 0), interpolation='nearest')
+            axis.set_title(panel, fontsize=13)
+        for axis in axes[2 * row : 2 * row + 2].flat:
+            axis.set_axis_off()
+    figure.suptitle(
+        'Loss maps compare GAN + AESOP with the ground truth, on one scale: L_pix punishes texture everywhere,\n'
+        'L_AESOP what remains after the auto-encoder.',
+        fontsize=13,
+    )
+    figure.savefig(path, dpi=100)
+
+
+def busiest_window(gt: torch.Tensor, side: int) -> tuple[int, int, int]:
+    """(top, left, side) of the square with most detail in a (3, H, W) image, aligned to the LR grid."""
+    side = min(side, *(s // 4 * 4 for s in gt.shape[-2:]))
+    detail = torch.nn.functional.avg_pool2d((gt - gt.roll((1, 1), (1, 2))).abs().mean(0)[None, None], side, stride=8)[
+        0, 0
+    ]
+    top, left = divmod(int(detail.argmax()), detail.shape[1])
+    return top * 8, left * 8, side
+
+
+if __name__ == '__main__':
+    sys.exit(main())
