@@ -116,7 +116,3 @@ def wrap(net: torch.nn.Module) -> torch.nn.Module:
     if not dist.is_initialized() or not any(p.requires_grad for p in net.parameters()):
         return net
     return torch.nn.parallel.DistributedDataParallel(net, broadcast_buffers=False)
-
-
-def unwrap(net: torch.nn.Module) -> torch.nn.Module:
-    return net.module if isinstance(net, torch.nn.parallel.DistributedDataParallel) else net

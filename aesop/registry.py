@@ -12,8 +12,8 @@ from aesop.errors import UserError
 def did_you_mean(name: str, known: list[str]) -> str:
     """' Did you mean "x"?' for the known name nearest to `name`, or '' where none is near."""
     near = get_close_matches(name, known, n=1, cutoff=0.6)
-    if not near:  # a wrong case, or a part of the name
-        near = [k for k in known if name.lower() in k.lower() or k.lower() in name.lower()][:1] if name else []
+    if not near and len(name) > 2:  # a wrong case, or a part of the name
+        near = [k for k in known if name.lower() in k.lower() or k.lower() in name.lower()][:1]
     return f' Did you mean "{near[0]}"?' if near else ''
 
 

@@ -263,7 +263,7 @@ class Options(Block):
     network_d: as_dict(Network) | None = Field(None, description='Discriminator.')
     path: Paths = Field(Paths(), description='Weights and folders.')
     train: Train | None = Field(None, description='Training; without it the model only predicts.')
-    val: Val | None = Field(None, description='Validation.')
+    val: Val = Field(Val(), description='Validation.')
     logger: Logger = Field(Logger(), description='Logging.')
 
     # What the real-world models degrade the sharpened ground truth by; a trailing 2 means the second stage.

@@ -119,7 +119,7 @@ def test_a_partial_dict_is_enough_to_build_a_model():
             'train': {'optim_g': {'type': 'Adam', 'lr': '1e-4'}, 'pixel_opt': {'type': 'L1Loss'}},
         }
     )
-    assert (options.name, options.datasets, options.val) == (None, {}, None)
+    assert (options.name, options.datasets, options.val.metrics) == (None, {}, {})
     assert options.train.optim_g['lr'] == 1e-4
     assert options.path.param_key_g == 'params'
 

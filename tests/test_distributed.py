@@ -1,0 +1,39 @@
+"""Without a process group everything works on one rank; several ranks are tested in tests/engine."""
+
+import pytest
+import torch
+
+from aesop import distributed
+from aesop.errors import UserError
+
+
+def test_one_process_is_rank_zero_of_one(monkeypatch):
+    for name in ('RANK', 'WORLD_SIZE', 'LOCAL_RANK'):
+        monkeypatch.delenv(name, raising=False)
+    assert distributed.setup(num_gpu=0) == torch.device('cpu')
+    assert (distributed.rank(), distributed.world_size(), distributed.is_main()) == (0, 1, True)
+    distributed.barrier()
+    assert distributed.gather({'a': 1}) == [{'a': 1}]
+    assert distributed.broadcast('x') == 'x'
+    net = torch.nn.Linear(2, 2)
+    assert distributed.wrap(net) is net
+
+
+def test_means_come_in_one_piece():
+    assert distributed.mean({'a': torch.tensor(1.5), 'b': torch.tensor(2, dtype=torch.float64)}) == {'a': 1.5, 'b': 2.0}
+    assert distributed.mean({}) == {}
+
+
+def test_a_mistake_on_the_main_rank_is_raised_by_all():
+    def wrong():
+        raise UserError('no such file')
+
+    with pytest.raises(UserError, match='no such file'):
+        distributed.on_main(wrong)
+    assert distributed.on_main(lambda: 3) == 3
+
+
+def test_a_restarted_worker_knows(monkeypatch):
+    assert not distributed.restarted()
+    monkeypatch.setenv('TORCHELASTIC_RESTART_COUNT', '1')
+    assert distributed.restarted()

@@ -1,0 +1,68 @@
+"""The design's rules that a program can check."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+# Each tier imports only from itself and from the tiers after it.
+TIERS = (
+    ('engine', 'analysis'),
+    ('models',),
+    ('data', 'metrics'),
+    ('losses',),
+    ('archs',),
+    ('registry', 'options', 'distributed', 'checkpoint', 'images', 'imresize', 'errors'),
+)
+TIER = {room: number for number, rooms in enumerate(TIERS) for room in rooms}
+FILES = sorted((ROOT / 'aesop').rglob('*.py'))
+
+
+def imports(file):
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            yield from [node.module] if node.module != 'aesop' else [f'aesop.{name.name}' for name in node.names]
+        elif isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+
+
+@pytest.mark.parametrize('file', FILES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_rooms_import_only_to_the_right(file):
+    room = file.relative_to(ROOT / 'aesop').parts[0].removesuffix('.py')
+    if room == '__init__':
+        return
+    for module in imports(file):
+        if module.startswith('aesop.'):
+            other = module.split('.')[1]
+            assert other not in TIER or TIER[other] >= TIER[room], f'{room} may not import {module}'
+
+
+@pytest.mark.parametrize('file', FILES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_every_file_says_what_it_is(file):
+    assert ast.get_docstring(ast.parse(file.read_text())), f'{file} has no docstring'
+
+
+def test_importing_the_package_loads_nothing():
+    command = 'import sys, aesop; print(sorted(m for m in sys.modules if m.split(".")[0] in ("torch", "cv2", "numpy")))'
+    done = subprocess.run([sys.executable, '-c', command], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout.strip() == '[]'
+
+
+def test_help_loads_no_framework():
+    command = (
+        'import sys; from aesop.engine.cli import main\n'
+        'try: main("train", ["--help"])\n'
+        'finally: assert "torch" not in sys.modules'
+    )
+    done = subprocess.run([sys.executable, '-c', command], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert '--auto_resume' in done.stdout
+
+
+def test_only_distributed_reads_the_rank():
+    for file in FILES:
+        names = [n.value for n in ast.walk(ast.parse(file.read_text())) if isinstance(n, ast.Constant)]
+        if file.name != 'distributed.py':
+            assert not {'RANK', 'LOCAL_RANK', 'WORLD_SIZE'} & {n for n in names if isinstance(n, str)}, file
