@@ -8,6 +8,7 @@ import re
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -20,19 +21,27 @@ logger = logging.getLogger(__name__)
 
 StateDict = dict[str, Tensor]
 
+COMPUTED = ('attn_mask', 'relative_position_index')  # buffers in files that a network works out by itself
+
 
 def save(obj: Any, path: str | Path) -> None:
     """Writes a nested dict of tensors, numbers, strings and lists; at any instant `path` is the old or the new file.
+
+    A path that ends in `.safetensors` takes a flat dict of tensors.
 
     Raises:
         UserError: the file cannot be written (no space, no permission, ...); what was there before stays.
     """
     path = Path(path)
+    content = None
+    if path.suffix == '.safetensors':  # each tensor in its own memory, as the format demands
+        tensors = {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in obj.items()}
+        content = _safetensors(path).save(tensors, metadata={'format': 'pt'})
     temporary = path.with_name(f'.{path.name}.tmp')
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, 'wb') as file:
-            torch.save(obj, file)
+            torch.save(obj, file) if content is None else file.write(content)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
@@ -50,6 +59,8 @@ def save(obj: Any, path: str | Path) -> None:
 def load(path: str | Path) -> Any:
     """What `save` or `torch.save` wrote, on the CPU. Nothing in the file is run, and every checksum is verified.
 
+    A path that ends in `.safetensors` gives a flat dict of tensors; that format has no checksums.
+
     Raises:
         UserError: the file is missing, truncated, corrupted, or would run code.
     """
@@ -59,6 +70,12 @@ def load(path: str | Path) -> Any:
     damaged = f'{path} is damaged ({{}}): copy or download it again, or use an earlier one'
     if path.stat().st_size == 0:
         raise UserError(damaged.format('it is empty'))
+    if path.suffix == '.safetensors':
+        library = _safetensors(path)
+        try:
+            return library.load_file(path)
+        except Exception as error:
+            raise UserError(damaged.format(error)) from error
     try:
         zipped = zipfile.is_zipfile(path)
         if zipped:
@@ -81,6 +98,14 @@ def load(path: str | Path) -> Any:
         raise UserError(damaged.format(reason)) from error
 
 
+def _safetensors(path: Path) -> ModuleType:
+    try:
+        import safetensors.torch  # an extra: only these files need it
+    except ImportError as error:
+        raise UserError(f'{path}: safetensors files need the package of that name: pip install safetensors') from error
+    return safetensors.torch
+
+
 def network_state_dict(net: nn.Module) -> StateDict:
     """A copy of `net`'s tensors on the CPU under their published names, wrappers (DDP, compile) stripped.
 
@@ -93,8 +118,15 @@ def network_state_dict(net: nn.Module) -> StateDict:
 
 
 def save_network(path: str | Path, params: StateDict, params_ema: StateDict | None = None) -> None:
-    """Writes weights the way the field's tools open them: `params`, and `params_ema` where there is an average."""
-    save({'params': params} if params_ema is None else {'params': params, 'params_ema': params_ema}, path)
+    """Writes weights the way the field's tools open them: `params`, and `params_ema` where there is an average.
+
+    A `.safetensors` file has no entries: it takes `params` alone.
+    """
+    if Path(path).suffix == '.safetensors':
+        assert params_ema is None, 'one set of weights a file'
+        save(params, path)
+    else:
+        save({'params': params} if params_ema is None else {'params': params, 'params_ema': params_ema}, path)
 
 
 def load_network(net: nn.Module, path: str | Path, key: str | None = 'params', strict: bool = True) -> None:
@@ -104,34 +136,37 @@ def load_network(net: nn.Module, path: str | Path, key: str | None = 'params', s
         key: the entry of the file to take: `params`, `params_ema`, or None for a bare state dict. Where the file has
             no such entry the other ones are tried, and the log says which was taken.
         strict: every tensor of the network has to be in the file and the other way round; otherwise what fits is
-            loaded and the log says what is left out.
+            loaded and the log says what is left out. Buffers that the network computes (COMPUTED) are passed over.
 
     Raises:
         UserError: the file cannot be read, holds no network, or the weights of another one.
     """
     actual = {_clean(name): name for name in net.state_dict()}
-    wanted = {_clean(name): tensor.shape for name, tensor in net.state_dict().items()}
+    wanted = {_clean(name): tensor.shape for name, tensor in net.state_dict().items() if not _computed(name)}
     found, used = _entry(load(path), key)
     if found is None:
         raise UserError(f'{path} holds no network weights: neither `{key}` nor params, params_ema, net_g or generator')
     if used != key:
         logger.info('%s has no `%s`: taking %s', path, key, f'`{used}`' if used else 'its bare state dict')
-    found = _renamed({_clean(name): tensor for name, tensor in found.items()}, net, wanted)
+    found = _renamed({_clean(name): t for name, t in found.items() if not _computed(name)}, net, wanted)
+    for name, shape in wanted.items():  # DRCT's authors keep as 1x1 convolutions what is a linear layer here
+        if name in found and found[name].shape == (*shape, 1, 1):
+            found[name] = found[name].reshape(shape)
     fitting = {name: found[name] for name in wanted if name in found and found[name].shape == wanted[name]}
 
     kind = type(_unwrapped(net)).__name__
-    differences = _differences(found, wanted)
-    if differences and (strict or not fitting):
+    wrong = differences(found, wanted)
+    if wrong and (strict or not fitting):
         raise UserError(
-            f'{path} does not fit this {kind}: {differences}. Check the path and the arguments of the network'
+            f'{path} does not fit this {kind}: {wrong}. Check the path and the arguments of the network'
             + (', or load what fits with strict_load: false' if fitting else '')
         )
-    if differences:
-        logger.warning('%s: loaded %d of the %d tensors of %s; %s', path, len(fitting), len(wanted), kind, differences)
+    if wrong:
+        logger.warning('%s: loaded %d of the %d tensors of %s; %s', path, len(fitting), len(wanted), kind, wrong)
     net.load_state_dict({actual[name]: tensor for name, tensor in fitting.items()}, strict=False)
 
 
-def _differences(found: StateDict, wanted: dict[str, torch.Size]) -> str:
+def differences(found: StateDict, wanted: dict[str, torch.Size]) -> str:
     """'2 missing (a, b); 1 unexpected (c)', or '' where names and shapes agree."""
     wrong = {
         'missing': [name for name in wanted if name not in found],
@@ -186,10 +221,15 @@ def _clean(name: str) -> str:
     return name
 
 
+def _computed(name: str) -> bool:
+    return name.rsplit('.', 1)[-1] in COMPUTED
+
+
 def _renamed(state: StateDict, net: nn.Module, wanted: Iterable[str]) -> StateDict:
     """`state` under the names that `net` has in memory."""
-    if 'body.0.rdb1.conv1.weight' in wanted:
-        state = {_esrgan_name(name, state): tensor for name, tensor in state.items()}
+    current = {_esrgan_name(name): name for name in wanted}
+    if 'body.0.rdb1.conv1.weight' in current:  # an RRDB network: any generation of names fits any other
+        state = {current.get(_esrgan_name(name), name): tensor for name, tensor in state.items()}
     for prefix, alias in _aliases(net).items():
         second = {prefix + name.removeprefix(alias): t for name, t in state.items() if name.startswith(alias)}
         state = second | {name: t for name, t in state.items() if not name.startswith(alias)}
@@ -201,12 +241,12 @@ def _renamed(state: StateDict, net: nn.Module, wanted: Iterable[str]) -> StateDi
     return state
 
 
-def _esrgan_name(name: str, state: Iterable[str]) -> str:
-    """RRDBNet's name for one of ESRGAN's older names.
+def _esrgan_name(name: str) -> str:
+    """RRDBNet's name for one of ESRGAN's older names; other names stay.
 
-    2019: RRDB_trunk.N.RDB1.conv1, trunk_conv, upconv1, HRconv. 2018: a Sequential, whose plain convolutions are in
-    order the first, one for each upsampling, and the last two, and whose model.1.sub holds the blocks and a last
-    convolution.
+    2019, and BSRGAN: RRDB_trunk.N.RDB1.conv1, trunk_conv, upconv1, HRconv. 2018, and SPSR: a Sequential, where
+    model.1.sub holds the blocks and a last convolution, model.3, model.6, ... follow the upsamplings, and after these
+    each plain convolution has one activation in front.
     """
     stem, _, kind = name.rpartition('.')
     if match := re.fullmatch(r'(?:RRDB_trunk|model\.1\.sub)\.(\d+)\.RDB(\d)\.(conv\d)(?:\.0)?', stem):
@@ -217,10 +257,9 @@ def _esrgan_name(name: str, state: Iterable[str]) -> str:
         return f'conv_up{match.group(1)}.{kind}'
     if stem == 'HRconv':
         return f'conv_hr.{kind}'
-    if re.fullmatch(r'model\.\d+', stem):
-        convs = sorted({int(n.split('.')[1]) for n in state if re.fullmatch(r'model\.\d+\.\w+', n)})
-        ups = [f'conv_up{i}' for i in range(1, len(convs) - 2)]
-        return f'{dict(zip(convs, ["conv_first", *ups, "conv_hr", "conv_last"]))[int(stem[6:])]}.{kind}'
+    if match := re.fullmatch(r'model\.(\d+)', stem):
+        ups, rest = divmod(int(match.group(1)), 3)  # (upsampling, convolution, activation) each; then 2 positions each
+        return f'{("conv_up" + str(ups) if ups else "conv_first", "conv_last", "conv_hr")[rest]}.{kind}'
     return name
 
 

@@ -1,6 +1,7 @@
 import logging
 import os
 import pickle
+import sys
 from collections import OrderedDict
 
 import pytest
@@ -347,3 +348,42 @@ def test_old_names_are_left_alone_where_the_network_uses_them(tmp_path):
     loaded = nn.ModuleDict({'HRconv': nn.Conv2d(3, 3, 3)})
     checkpoint.load_network(loaded, tmp_path / 'net.pth')
     assert same(net, loaded)
+
+
+def test_a_1x1_convolution_loads_as_the_linear_layer_that_it_is(tmp_path):
+    conv, linear = nn.Conv2d(4, 2, 1), nn.Linear(4, 2)
+    checkpoint.save_network(tmp_path / 'net.pth', conv.state_dict())
+    checkpoint.load_network(linear, tmp_path / 'net.pth')
+    x = torch.rand(1, 4, 1, 1)
+    torch.testing.assert_close(conv(x)[..., 0, 0], linear(x[..., 0, 0]))
+
+
+# safetensors
+
+
+def test_safetensors_round_trip(tmp_path):
+    safetensors = pytest.importorskip('safetensors.torch')
+    net, path = fill_(auto_encoder()), tmp_path / 'net.safetensors'
+    checkpoint.save_network(path, checkpoint.network_state_dict(net))  # two names a tensor
+    assert len(safetensors.load_file(path)) == len(checkpoint.network_state_dict(net))
+    other = auto_encoder()
+    checkpoint.load_network(other, path)
+    assert same(net, other)
+
+
+def test_a_truncated_safetensors_file_is_told(tmp_path):
+    pytest.importorskip('safetensors.torch')
+    path = tmp_path / 'net.safetensors'
+    checkpoint.save_network(path, tiny().state_dict())
+    path.write_bytes(path.read_bytes()[:-8])
+    with pytest.raises(UserError, match=r'net\.safetensors is damaged'):
+        checkpoint.load(path)
+
+
+def test_a_missing_safetensors_package_is_told(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'safetensors', None)
+    (tmp_path / 'net.safetensors').write_bytes(b'content')
+    with pytest.raises(UserError, match='pip install safetensors'):
+        checkpoint.load(tmp_path / 'net.safetensors')
+    with pytest.raises(UserError, match='pip install safetensors'):
+        checkpoint.save_network(tmp_path / 'new.safetensors', tiny().state_dict())

@@ -7,7 +7,18 @@ from typing import Any
 
 from torch import nn
 
-from aesop.archs import autoencoder, bicubic, discriminator, msrresnet, rrdbnet  # noqa: F401  (each registers itself)
+from aesop.archs import (  # noqa: F401  (each registers itself)
+    autoencoder,
+    bicubic,
+    discriminator,
+    drct,
+    msrresnet,
+    rrdbnet,
+    rrdbnet_legacy,
+    spsrnet,
+    srvgg,
+    swinir,
+)
 from aesop.registry import ARCHS
 
 

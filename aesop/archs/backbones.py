@@ -28,19 +28,27 @@ def backbone_state_dict(arch: str, weights: str | None = 'imagenet') -> dict[str
     """
     if arch not in ARCHITECTURES:
         raise UserError(f'there is no backbone "{arch}"; known: {", ".join(ARCHITECTURES)}')
-    folder = Path(os.environ['AESOP_WEIGHTS']) if os.environ.get('AESOP_WEIGHTS') else None
     if weights in (None, 'imagenet'):
-        path = _in_folder(folder, arch) if folder else None
-        state = checkpoint.load(path) if path else _download(arch)
+        path = _in_folder(_folder(), arch) if _folder() else None
     else:
-        path = folder / weights if folder and (folder / weights).is_file() else Path(weights)
-        state = checkpoint.load(path)
+        path = backbone_file(weights)
+    state = checkpoint.load(path) if path else _download(arch)
     logger.info('%s: weights from %s', arch, path or 'torchvision')
     tensors = state if isinstance(state, dict) else {}
     features = {name: t.float() for name, t in tensors.items() if name.startswith('features.')}
     if not features:
         raise UserError(f'{path} holds no `features.*` tensors: it is not a torchvision state dict of {arch}')
     return features
+
+
+def backbone_file(weights: str) -> Path:
+    """Where the file `weights` of an option block lies: below AESOP_WEIGHTS, or where it says."""
+    folder = _folder()
+    return folder / weights if folder and (folder / weights).is_file() else Path(weights)
+
+
+def _folder() -> Path | None:
+    return Path(os.environ['AESOP_WEIGHTS']) if os.environ.get('AESOP_WEIGHTS') else None
 
 
 def _in_folder(folder: Path, arch: str) -> Path | None:

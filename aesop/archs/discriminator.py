@@ -1,7 +1,8 @@
-"""VGG-style discriminator of SRGAN and ESRGAN (Ledig et al., CVPR 2017, figure 4): one number an image."""
+"""Discriminators: the VGG-style one (a number an image), the U-Net (one a pixel) and PatchGAN (one a patch)."""
 
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils import spectral_norm  # the old one: its names (weight_orig, weight_u) are the published ones
 
 from aesop.errors import UserError
 from aesop.registry import ARCHS
@@ -9,7 +10,7 @@ from aesop.registry import ARCHS
 
 @ARCHS.register()
 class VGGStyleDiscriminator(nn.Module):
-    """(N, num_in_ch, input_size, input_size) -> (N, 1) logits.
+    """(N, num_in_ch, input_size, input_size) -> (N, 1) logits (Ledig et al., CVPR 2017, figure 4).
 
     Each stage halves the size and doubles the channels, up to 8 * num_feat, until 3 or 4 pixels a side are left.
 
@@ -66,3 +67,75 @@ def VGGStyleDiscriminator192(num_in_ch: int = 3, num_feat: int = 64) -> VGGStyle
 @ARCHS.register()
 def VGGStyleDiscriminator256(num_in_ch: int = 3, num_feat: int = 64) -> VGGStyleDiscriminator:
     return VGGStyleDiscriminator(num_in_ch, num_feat, input_size=256)
+
+
+@ARCHS.register()
+class UNetDiscriminatorSN(nn.Module):
+    """(N, num_in_ch, h, w) -> (N, 1, h, w) logits: a U-Net with spectral normalisation (Real-ESRGAN, section 3.3).
+
+    Args:
+        num_feat: channels at full size; three halvings double them each.
+        skip_connection: add the features of the way down to those of the same size on the way up.
+    """
+
+    def __init__(self, num_in_ch: int = 3, num_feat: int = 64, skip_connection: bool = True) -> None:
+        super().__init__()
+        self.skip_connection = skip_connection
+        self.conv0 = nn.Conv2d(num_in_ch, num_feat, 3, padding=1)
+        for i in (1, 2, 3):
+            width = num_feat * 2**i
+            self.add_module(f'conv{i}', spectral_norm(nn.Conv2d(width // 2, width, 4, 2, 1, bias=False)))
+        for i, width in zip(range(4, 9), (4, 2, 1, 1, 1)):
+            channels = num_feat * (2 * width if i < 7 else 1)
+            self.add_module(f'conv{i}', spectral_norm(nn.Conv2d(channels, num_feat * width, 3, 1, 1, bias=False)))
+        self.conv9 = nn.Conv2d(num_feat, 1, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        down = [F.leaky_relu(self.conv0(x), 0.2)]
+        for conv in (self.conv1, self.conv2, self.conv3):
+            down.append(F.leaky_relu(conv(down[-1]), 0.2))
+        x = down.pop()
+        for conv in (self.conv4, self.conv5, self.conv6):
+            skip = down.pop()
+            x = F.interpolate(x, skip.shape[-2:], mode='bilinear', align_corners=False)
+            x = F.leaky_relu(conv(x), 0.2)
+            if self.skip_connection:
+                x = x + skip
+        for conv in (self.conv7, self.conv8):
+            x = F.leaky_relu(conv(x), 0.2, inplace=True)
+        return self.conv9(x)
+
+
+@ARCHS.register()
+class Discriminator_PatchGAN(nn.Module):
+    """(N, input_nc, h, w) -> (N, 1, about h / 2^n_layers, about w / 2^n_layers) logits, one for each patch.
+
+    Isola et al., CVPR 2017, section 3.2.2: 4x4 convolutions, of which the first n_layers halve the size, each with
+    twice the channels up to 8 * ndf. With three of them each logit sees 70x70 pixels.
+
+    Args:
+        ndf: channels of the first layer.
+        n_layers: number of halvings.
+        norm_type: spectral (the weights of every layer), batch or instance (all layers but the first and the last),
+            or batchspectral (both).
+    """
+
+    def __init__(self, input_nc: int = 3, ndf: int = 64, n_layers: int = 3, norm_type: str = 'spectral') -> None:
+        super().__init__()
+        if norm_type not in ('spectral', 'batch', 'instance', 'batchspectral'):
+            raise UserError(f'norm_type may be spectral, batch, instance or batchspectral, not {norm_type!r}')
+        spectral = spectral_norm if 'spectral' in norm_type else nn.Identity()
+        norm = nn.InstanceNorm2d if norm_type == 'instance' else nn.BatchNorm2d if 'batch' in norm_type else None
+        layers: list[nn.Module] = []
+        channels = input_nc
+        for i in range(n_layers + 1):
+            width = ndf * min(2**i, 8)
+            layers.append(spectral(nn.Conv2d(channels, width, 4, stride=2 if i < n_layers else 1, padding=1)))
+            if norm and i > 0:
+                layers.append(norm(width))
+            layers.append(nn.LeakyReLU(0.2, inplace=True))
+            channels = width
+        self.model = nn.Sequential(*layers, spectral(nn.Conv2d(channels, 1, 4, 1, 1)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.model(x)

@@ -1,7 +1,10 @@
 """What several networks share."""
 
-import torch.nn.functional as F
+from collections.abc import Callable
+
+import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 
 def init_small_(module: nn.Module) -> None:
@@ -22,8 +25,20 @@ def conv3x3(num_in_ch: int, num_out_ch: int) -> nn.Conv2d:
 
 
 def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
-    """(..., h, w) -> reflected at the right and the bottom until both sides are multiples of `multiple`."""
-    h, w = x.shape[-2:]
-    if h % multiple == 0 and w % multiple == 0:
-        return x
-    return F.pad(x, (0, -w % multiple, 0, -h % multiple), mode='reflect')
+    """(..., h, w) -> reflected at the right and the bottom until both sides are multiples of `multiple`.
+
+    A side that is shorter than its padding is reflected to and fro.
+    """
+    for dim in (-2, -1):
+        size = x.shape[dim]
+        if pad := -size % multiple:
+            index = torch.arange(size + pad, device=x.device) % max(2 * size - 2, 1)
+            x = x.index_select(dim, torch.minimum(index, 2 * size - 2 - index))
+    return x
+
+
+def recompute(use_checkpoint: bool, function: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
+    """function(*inputs); with `use_checkpoint` it runs again in the backward pass instead of keeping activations."""
+    if use_checkpoint and torch.is_grad_enabled():
+        return checkpoint(function, *inputs, use_reentrant=False)
+    return function(*inputs)

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from aesop.archs.layers import conv3x3, init_small_, pad_to_multiple
+from aesop.archs.layers import conv3x3, init_small_, pad_to_multiple, recompute
 from aesop.errors import UserError
 from aesop.registry import ARCHS
 
@@ -58,6 +58,7 @@ class RRDBNet(nn.Module):
         num_feat: channels of the trunk.
         num_block: number of RRDBs.
         num_grow_ch: channels that each convolution of a dense block adds.
+        use_checkpoint: recompute the RRDBs in the backward pass: less memory, more time.
     """
 
     def __init__(
@@ -68,11 +69,12 @@ class RRDBNet(nn.Module):
         num_feat: int = 64,
         num_block: int = 23,
         num_grow_ch: int = 32,
+        use_checkpoint: bool = False,
     ) -> None:
         super().__init__()
         if scale not in (1, 2, 4, 8):
             raise UserError(f'RRDBNet exists for scale 1, 2, 4 and 8, not {scale}')
-        self.scale = scale
+        self.scale, self.use_checkpoint = scale, use_checkpoint
         self.unshuffle = max(4 // scale, 1)
         self.conv_first = conv3x3(num_in_ch * self.unshuffle**2, num_feat)
         self.body = nn.Sequential(*(RRDB(num_feat, num_grow_ch) for _ in range(num_block)))
@@ -86,8 +88,10 @@ class RRDBNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         h, w = x.shape[-2:]
-        feat = self.conv_first(F.pixel_unshuffle(pad_to_multiple(x, self.unshuffle), self.unshuffle))
-        feat = feat + self.conv_body(self.body(feat))
+        first = feat = self.conv_first(F.pixel_unshuffle(pad_to_multiple(x, self.unshuffle), self.unshuffle))
+        for block in self.body:
+            feat = recompute(self.use_checkpoint, block, feat)
+        feat = first + self.conv_body(feat)
         ups = (self.conv_up1, self.conv_up2, self.conv_up3) if self.scale == 8 else (self.conv_up1, self.conv_up2)
         for conv_up in ups:
             feat = lrelu(conv_up(F.interpolate(feat, scale_factor=2, mode='nearest')))

@@ -3,7 +3,7 @@
 import inspect
 from typing import Any
 
-from aesop.data import bicubic, paired, single  # noqa: F401
+from aesop.data import bicubic, paired, realesrgan, single  # noqa: F401
 from aesop.data.base import ImageDataset
 from aesop.data.loader import train_loader, val_loader
 from aesop.imresize import imresize

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from torch.utils.data import Dataset
 
 from aesop.data.transforms import Window, augment, random_window
 from aesop.errors import UserError
-from aesop.images import image_size, list_images, read_image, to_tensor, to_y
+from aesop.images import has_end, image_size, list_images, read_image, to_tensor, to_y
 
 Size = tuple[int, int]  # (height, width)
 
@@ -38,7 +38,7 @@ class ImageDataset(Dataset, ABC):
     """Files that belong together, read into a sample: `{'lq': Tensor, 'gt': Tensor, 'name': str, 'index': int}`.
 
     Tensors are (3, H, W) float32 RGB in [0, 1], before `mean` and `std`. `name` is the file's path below its folder,
-    without suffix; `index` its place among the images. Sets without ground truth have no `gt`.
+    without suffix; `index` its place among the images. Sets without ground truth (`has_gt` false) have no `gt`.
 
     Args:
         name: what the data set is called in logs and results.
@@ -49,6 +49,8 @@ class ImageDataset(Dataset, ABC):
         color: `rgb`, or `y` for the BT.601 luma as a single channel.
         cache: `ram` keeps every decoded image in memory, once a worker; `none` reads anew each time.
     """
+
+    has_gt: ClassVar[bool] = True
 
     name: str | None = None
     meta_info: str | None = None
@@ -87,7 +89,7 @@ class ImageDataset(Dataset, ABC):
         return None
 
     def check(self) -> list[str]:
-        """What is wrong with the files, as far as their headers tell, one sentence each; empty if all is well."""
+        """What is wrong with the files, as far as their first and last bytes tell, one sentence each."""
         paths = sorted({path for item in self.items for path in item})
         with ThreadPoolExecutor(16) as pool:
             sizes = dict(zip(paths, pool.map(_size_or_problem, paths), strict=True))
@@ -250,6 +252,9 @@ def below(root: str | Path, path: Path) -> str:
 
 def _size_or_problem(path: Path) -> Size | str:
     try:
-        return image_size(path)
+        size = image_size(path)
+        if not has_end(path):
+            read_image(path)  # tells whether it matters
+        return size
     except UserError as error:
         return str(error)

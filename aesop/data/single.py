@@ -17,6 +17,8 @@ class SingleImageDataset(ImageDataset):
         dataroot_lq: folder. The auto-encoder's input is here too, though it is of high resolution.
     """
 
+    has_gt = False
+
     dataroot_lq: str
 
     def __getitem__(self, n: int) -> dict[str, Any]:

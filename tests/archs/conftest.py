@@ -14,4 +14,7 @@ def reference():
     with np.load(DATA / 'archs.npz') as outputs:
         for name, entry in table['small'].items():
             entry['output'] = torch.from_numpy(outputs[name])
+            # Tensors measured beside the output, to be loaded after the fill
+            own = [key for key in outputs if key.startswith(f'{name}/')]
+            entry['tensors'] = {key.split('/')[1]: torch.from_numpy(outputs[key]) for key in own}
     return table

@@ -24,13 +24,35 @@ SMALL = [
     'BicubicDown_RRDBNet',
     'VGGStyleDiscriminator128',
     'VGGStyleDiscriminator256',
+    'SwinIR_x4',
+    'SwinIR_light_x4',
+    'SwinIR_real_x4',
+    'DRCT_x4',
+    'SPSRNet_x4',
+    'UNetDiscriminatorSN',
 ]
+FULL_SIZE = [
+    'RRDBNet',
+    'AutoEncoder_RRDBNet',
+    'VGGStyleDiscriminator128',
+    'VGGStyleDiscriminator256',
+    'SwinIR',
+    'DRCT',
+    'SPSRNet',
+    'UNetDiscriminatorSN',
+]
+
+
+def test_no_published_network_is_left_out(reference):
+    assert set(SMALL) == set(reference['small'])
+    assert set(FULL_SIZE) == set(reference['full_size'])
 
 
 @pytest.mark.parametrize('name', SMALL)
 def test_output_equals_the_published_network(reference, name):
     entry = reference['small'][name]
     net = fill_(build_network(entry['config']))
+    net.load_state_dict(entry['tensors'], strict=False)
     with torch.no_grad():
         output = net(image(*entry['input_shape']))
     assert output.shape == entry['output'].shape
@@ -47,9 +69,7 @@ def test_saved_names_and_shapes_are_the_published_ones(reference, name):
     assert {key: list(tensor.shape) for key, tensor in saved.items()} == published
 
 
-@pytest.mark.parametrize(
-    'name', ['RRDBNet', 'AutoEncoder_RRDBNet', 'VGGStyleDiscriminator128', 'VGGStyleDiscriminator256']
-)
+@pytest.mark.parametrize('name', FULL_SIZE)
 def test_full_size_networks_are_the_published_ones(reference, name):
     entry = reference['full_size'][name]
     with torch.device('meta'):
@@ -89,4 +109,12 @@ def test_every_published_name_of_this_room_is_registered():
         'VGGStyleDiscriminator128',
         'VGGStyleDiscriminator192',
         'VGGStyleDiscriminator256',
+        'UNetDiscriminatorSN',
+        'Discriminator_PatchGAN',
+        'SwinIR',
+        'DRCT',
+        'SPSRNet',
+        'RRDBNet_LEGACY',
+        'RRDB_BSRGANNet',
+        'SRVGGNetCompact',
     } <= set(ARCHS.names())

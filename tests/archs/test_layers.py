@@ -1,7 +1,7 @@
 import torch
 from torch import nn
 
-from aesop.archs.layers import init_small_, pad_to_multiple
+from aesop.archs.layers import conv3x3, init_small_, pad_to_multiple, recompute
 from tests.golden import image
 
 
@@ -26,3 +26,26 @@ def test_pad_reflects_at_the_right_and_the_bottom():
 def test_pad_leaves_a_multiple_alone():
     x = image(1, 3, 8, 12)
     assert pad_to_multiple(x, 4) is x
+
+
+def test_a_side_shorter_than_its_padding_is_reflected_to_and_fro():
+    x = torch.arange(3.0).view(1, 1, 1, 3)
+    assert pad_to_multiple(x, 8)[0, 0, 0].tolist() == [0, 1, 2, 1, 0, 1, 2, 1]
+    assert pad_to_multiple(x, 8)[0, 0, :, 1].tolist() == [1] * 8
+
+
+def test_recompute_gives_the_same_gradients_from_a_second_run():
+    torch.manual_seed(0)
+    net, runs, gradients = conv3x3(3, 3), [], []
+    net.register_forward_pre_hook(lambda *_: runs.append(1))
+    for use_checkpoint, expected in ((False, 1), (True, 2)):
+        x = image(1, 3, 5, 5).requires_grad_()
+        runs.clear()
+        recompute(use_checkpoint, net, x).square().sum().backward()
+        assert len(runs) == expected
+        gradients.append(x.grad)
+    assert torch.equal(*gradients)
+    runs.clear()
+    with torch.no_grad():
+        recompute(True, net, x)
+    assert len(runs) == 1

@@ -44,3 +44,13 @@ def test_gradients_reach_every_parameter():
 def test_an_impossible_scale_is_refused():
     with pytest.raises(UserError, match='not 3'):
         RRDBNet(scale=3)
+
+
+def test_checkpointing_changes_no_gradient():
+    x = image(1, 3, 6, 6)
+    gradients = []
+    for use_checkpoint in (False, True):
+        net = fill_(RRDBNet(use_checkpoint=use_checkpoint, **TINY)).train()
+        net(x).square().mean().backward()
+        gradients.append([p.grad for p in net.parameters()])
+    assert all(torch.equal(a, b) for a, b in zip(*gradients))

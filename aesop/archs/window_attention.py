@@ -1,0 +1,148 @@
+"""Self-attention inside windows that shift from block to block (Swin Transformer, Liu et al., ICCV 2021, section 3.2).
+
+Features are (N, h, w, C) with sides that are multiples of the window's.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from aesop.errors import UserError
+
+
+def to_windows(x: Tensor, window: int) -> Tensor:
+    """(N, h, w, C) -> (N, windows, window^2, C), row by row."""
+    n, h, w, c = x.shape
+    x = x.view(n, h // window, window, w // window, window, c).transpose(2, 3)
+    return x.reshape(n, (h // window) * (w // window), window**2, c)
+
+
+def from_windows(x: Tensor, h: int, w: int, window: int) -> Tensor:
+    """The inverse of `to_windows`."""
+    x = x.view(len(x), h // window, w // window, window, window, -1).transpose(2, 3)
+    return x.reshape(len(x), h, w, -1)
+
+
+def shift_mask(h: int, w: int, window: int, device: torch.device | None = None) -> Tensor:
+    """(windows, window^2, window^2) to add to the scores of windows shifted by half their side: 0 or -100.
+
+    Rolling brings opposite borders of the image into one window; pixels that are no neighbours must not see each other.
+    """
+
+    def region(size: int) -> Tensor:
+        position = torch.arange(size, device=device)
+        return (position >= size - window).int() + (position >= size - window // 2).int()
+
+    regions = 3 * region(h)[:, None] + region(w)
+    regions = to_windows(regions[None, :, :, None], window)[0, :, :, 0]
+    return -100.0 * (regions[:, :, None] != regions[:, None, :])
+
+
+def relative_position_index(window: int) -> Tensor:
+    """(window^2, window^2): the row of the bias table for each pair of pixels, a number for each offset (dy, dx)."""
+    y, x = torch.meshgrid(torch.arange(window), torch.arange(window), indexing='ij')
+    dy, dx = (c.flatten()[:, None] - c.flatten() + window - 1 for c in (y, x))
+    return dy * (2 * window - 1) + dx
+
+
+class WindowAttention(nn.Module):
+    """Multi-head attention with a learned bias for each offset between two pixels.
+
+    Args:
+        dim: channels, a multiple of `num_heads`.
+        window: side of a window in pixels.
+        qkv_bias: whether the projections to queries, keys and values have biases.
+    """
+
+    relative_position_index: Tensor
+
+    def __init__(self, dim: int, num_heads: int, window: int, qkv_bias: bool) -> None:
+        super().__init__()
+        if dim % num_heads:
+            raise UserError(f'{dim} channels cannot be shared among {num_heads} heads: change embed_dim or num_heads')
+        self.num_heads = num_heads
+        self.relative_position_bias_table = nn.Parameter(torch.zeros((2 * window - 1) ** 2, num_heads))
+        nn.init.trunc_normal_(self.relative_position_bias_table, std=0.02)
+        self.register_buffer('relative_position_index', relative_position_index(window))
+        self.qkv = nn.Linear(dim, 3 * dim, bias=qkv_bias)
+        self.proj = nn.Linear(dim, dim)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """(N, windows, window^2, C) -> the same shape; `mask` is `shift_mask`'s."""
+        n, windows, pixels, dim = x.shape
+        qkv = self.qkv(x).view(n, windows, pixels, 3, self.num_heads, dim // self.num_heads)
+        q, k, v = qkv.permute(3, 0, 1, 4, 2, 5)  # each (N, windows, heads, pixels, dim / heads)
+        bias = self.relative_position_bias_table[self.relative_position_index].permute(2, 0, 1)
+        # The fused kernels take four dimensions, and a bias that is the same along the first.
+        if mask is None:
+            q, k, v = (t.flatten(0, 1) for t in (q, k, v))
+        else:
+            q, k, v = (t.flatten(1, 2) for t in (q, k, v))
+            bias = (bias + mask[:, None]).flatten(0, 1)
+        out = F.scaled_dot_product_attention(q, k, v, attn_mask=bias[None].to(q.dtype))
+        out = out.view(n, windows, self.num_heads, pixels, -1).transpose(2, 3)
+        return self.proj(out.reshape(n, windows, pixels, dim))
+
+
+class MLP(nn.Module):
+    """The two layers between which each pixel's channels widen by `ratio`."""
+
+    def __init__(self, dim: int, ratio: float) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(dim, int(dim * ratio))
+        self.fc2 = nn.Linear(int(dim * ratio), dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc2(F.gelu(self.fc1(x)))
+
+
+class SwinBlock(nn.Module):
+    """Window attention and an MLP, each behind a layer normalisation and beside a skip; (N, h, w, C) -> the same.
+
+    Args:
+        dim, num_heads, window, qkv_bias: see WindowAttention.
+        shifted: whether the windows are moved by half their side.
+        img_size: side of the images that the `attn_mask` in files is made for. It plays no part in the computation.
+        mlp_ratio: hidden channels of the MLP / dim.
+        drop_path: in training, the probability to skip attention or MLP for a sample (stochastic depth).
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        num_heads: int,
+        window: int,
+        shifted: bool,
+        img_size: int,
+        mlp_ratio: float,
+        qkv_bias: bool = True,
+        drop_path: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.window = window
+        self.shift = window // 2 if shifted else 0
+        self.drop_path = drop_path
+        self.norm1 = nn.LayerNorm(dim)
+        self.attn = WindowAttention(dim, num_heads, window, qkv_bias)
+        self.norm2 = nn.LayerNorm(dim)
+        self.mlp = MLP(dim, mlp_ratio)
+        if shifted:  # published files hold it, so ours do
+            self.register_buffer('attn_mask', shift_mask(img_size, img_size, window))
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """`mask`: `shift_mask` of the features' size."""
+        x = x + self._dropped(self._attend(self.norm1(x), mask))
+        return x + self._dropped(self.mlp(self.norm2(x)))
+
+    def _attend(self, x: Tensor, mask: Tensor) -> Tensor:
+        h, w = x.shape[1:3]
+        if not self.shift:
+            return from_windows(self.attn(to_windows(x, self.window)), h, w, self.window)
+        windows = to_windows(x.roll((-self.shift, -self.shift), (1, 2)), self.window)
+        return from_windows(self.attn(windows, mask), h, w, self.window).roll((self.shift, self.shift), (1, 2))
+
+    def _dropped(self, x: Tensor) -> Tensor:
+        if not self.training or not self.drop_path:
+            return x
+        kept = torch.rand(len(x), 1, 1, 1, device=x.device) >= self.drop_path
+        return x * kept / (1 - self.drop_path)

@@ -1,0 +1,42 @@
+"""Blurring and sharpening batches on the device."""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+_USM_SIZE = 51
+_USM_SIGMA = 8.0  # what OpenCV takes for this size: 0.3 * ((51 - 1) / 2 - 1) + 0.8
+
+
+def blur(images: Tensor, kernels: Tensor) -> Tensor:
+    """Each image with its own kernel, mirrored at the borders without repeating the edge.
+
+    Args:
+        images: (N, C, H, W).
+        kernels: (N, kh, kw), odd sides, symmetric about their centre.
+    """
+    down, across = (side // 2 for side in kernels.shape[1:])
+    # mirroring needs an image larger than half the kernel; a tiny one repeats its edge
+    mode = 'reflect' if images.shape[-2] > down and images.shape[-1] > across else 'replicate'
+    padded = F.pad(images, (across, across, down, down), mode=mode)
+    # samples are the groups of one convolution, colours its batch: no copy of a kernel for each colour
+    return F.conv2d(padded.transpose(0, 1), kernels[:, None], groups=len(images)).transpose(0, 1)
+
+
+def usm_sharpen(images: Tensor, weight: float = 0.5, threshold: float = 10.0) -> Tensor:
+    """Unsharp masking of (N, C, H, W) in [0, 1]; where there is detail alone, so that noise in flat areas stays.
+
+    Real-ESRGAN's setting: a Gaussian of 51 pixels and sigma 8. `weight` times the difference to the blurred image is
+    added, clamped to [0, 1], where that difference is above `threshold` of 255; a blurred mask makes that smooth.
+    """
+    offset = np.arange(_USM_SIZE) - _USM_SIZE // 2
+    gaussian = np.exp(-0.5 * (offset / _USM_SIGMA) ** 2)
+    gaussian = torch.from_numpy(gaussian / gaussian.sum()).to(images).expand(len(images), 1, -1)
+
+    def smooth(x: Tensor) -> Tensor:
+        return blur(blur(x, gaussian), gaussian.transpose(1, 2))
+
+    detail = images - smooth(images)
+    mask = smooth((255 * detail.abs() > threshold).to(images))
+    return torch.lerp(images, (images + weight * detail).clamp(0, 1), mask)

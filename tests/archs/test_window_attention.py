@@ -1,0 +1,102 @@
+import pytest
+import torch
+
+from aesop.archs.window_attention import (
+    SwinBlock,
+    WindowAttention,
+    from_windows,
+    relative_position_index,
+    shift_mask,
+    to_windows,
+)
+from aesop.errors import UserError
+from tests.golden import fill_, image
+
+
+def features(n, h, w, c):
+    return image(n, c, h, w).permute(0, 2, 3, 1)
+
+
+def test_windows_go_row_by_row_and_back():
+    x = features(2, 6, 9, 4)
+    windows = to_windows(x, 3)
+    assert windows.shape == (2, 6, 9, 4)
+    assert torch.equal(windows[1, 4], x[1, 3:6, 3:6].reshape(9, 4))
+    assert torch.equal(from_windows(windows, 6, 9, 3), x)
+
+
+@pytest.mark.parametrize(('h', 'w', 'window'), [(8, 12, 4), (6, 9, 3)])
+def test_pixels_see_each_other_only_where_they_are_neighbours(h, w, window):
+    """Slow and obvious: roll the coordinates, and compare distances inside each window with the window's side."""
+    shift = window // 2
+    y, x = torch.meshgrid(torch.arange(h), torch.arange(w), indexing='ij')
+    rolled = to_windows(torch.stack((y, x), -1).roll((-shift, -shift), (0, 1))[None], window)[0]
+    mask = shift_mask(h, w, window)
+    assert mask.shape == (h * w // window**2, window**2, window**2)
+    for coordinates, scores in zip(rolled, mask):
+        far = (coordinates[:, None] - coordinates).abs().amax(-1) >= window
+        assert torch.equal(scores, -100.0 * far)
+
+
+def test_the_bias_depends_on_the_offset_alone():
+    index = relative_position_index(3)
+    assert index.shape == (9, 9)
+    assert index.unique().tolist() == list(range(25))
+    assert index.diagonal().tolist() == [12] * 9  # offset (0, 0) is in the middle of the table
+    assert index[4, 0] == index[8, 4] == 12 + 5 + 1  # one down, one to the right
+
+
+def attention_by_hand(net, x, mask):
+    """One window, one head and one query after the other."""
+    out = torch.zeros_like(x)
+    width = x.shape[-1] // net.num_heads
+    for n in range(x.shape[0]):
+        for window in range(x.shape[1]):
+            q, k, v = net.qkv(x[n, window]).chunk(3, -1)
+            for head in range(net.num_heads):
+                part = slice(head * width, (head + 1) * width)
+                scores = q[:, part] @ k[:, part].T / width**0.5
+                scores = scores + net.relative_position_bias_table[:, head][net.relative_position_index]
+                if mask is not None:
+                    scores = scores + mask[window]
+                out[n, window, :, part] = scores.softmax(-1) @ v[:, part]
+    return net.proj(out)
+
+
+@pytest.mark.parametrize('masked', [False, True])
+@torch.no_grad()
+def test_attention_equals_its_definition(masked):
+    torch.manual_seed(0)
+    net = WindowAttention(12, num_heads=3, window=4, qkv_bias=True)
+    net.relative_position_bias_table.normal_()
+    x = torch.randn(2, 6, 16, 12)
+    mask = shift_mask(8, 12, 4) if masked else None
+    torch.testing.assert_close(net(x, mask), attention_by_hand(net, x, mask))
+
+
+def test_heads_have_to_share_the_channels():
+    with pytest.raises(UserError, match='10 channels cannot be shared among 4 heads'):
+        WindowAttention(10, 4, 4, True)
+
+
+def test_a_shifted_block_keeps_the_borders_apart():
+    net = fill_(SwinBlock(4, num_heads=2, window=4, shifted=True, img_size=8, mlp_ratio=2))
+    x = features(1, 8, 8, 4)
+    changed = x.clone()
+    changed[0, 0, 0, 0] += 1
+    difference = (net(x, shift_mask(8, 8, 4)) - net(changed, shift_mask(8, 8, 4))).abs().sum(-1)[0]
+    seen = difference > 1e-7
+    assert seen[:2, :2].all()
+    assert seen.sum() == 4
+
+
+def test_stochastic_depth_acts_in_training_alone_and_keeps_the_mean():
+    torch.manual_seed(0)
+    net = fill_(SwinBlock(4, num_heads=2, window=4, shifted=False, img_size=8, mlp_ratio=2, drop_path=0.25))
+    x = features(1, 4, 4, 4).expand(4000, -1, -1, -1)
+    branch = torch.ones_like(x)
+    assert torch.equal(net._dropped(branch), branch)
+    dropped = net.train()._dropped(branch)
+    assert dropped.unique().tolist() == pytest.approx([0, 4 / 3])
+    assert dropped.flatten(1).std(dim=1).max() == 0  # a sample is kept or dropped as a whole
+    assert dropped.mean().item() == pytest.approx(1, abs=0.03)
