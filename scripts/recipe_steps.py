@@ -1,0 +1,117 @@
+"""Builds each recipe at full size and takes one real step with batch 1 on the CPU; docs/recipes.md gets the table.
+
+python scripts/recipe_steps.py [FILE ...] [--vgg FILE]
+
+Every recipe has a process of its own, so that the peak memory is its own. The pretrained weights that an option file
+names are left out; everything else is as the file says.
+"""
+
+import argparse
+import math
+import os
+import platform
+import resource
+import shlex
+import shutil
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
+from importlib.resources import as_file, files
+from multiprocessing import get_context
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import default_collate
+
+from aesop.data import build_dataset
+from aesop.errors import UserError
+from aesop.models import build_model
+from aesop.options import Options, load_options
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / 'docs/recipes.md'
+BEGIN, END = '<!-- scripts/recipe_steps.py writes from here -->', '<!-- to here -->'
+COLUMNS = 'recipe | patch | generator | discriminator | auto-encoder | seconds | peak memory | loss terms'
+RSS_UNIT = 1 if sys.platform == 'darwin' else 1024  # ru_maxrss is in KiB on Linux, in bytes on macOS
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    recipes = [path.relative_to(ROOT).as_posix() for path in sorted(ROOT.glob('options/train_*.yml'))]
+    parser.add_argument('files', nargs='*', default=recipes, help='option files; default: all options/train_*.yml')
+    parser.add_argument('--vgg', help='VGG19 features for the perceptual loss (a file, or its name in AESOP_WEIGHTS)')
+    args = parser.parse_args()
+    rows = []
+    try:
+        for file in args.files:
+            with ProcessPoolExecutor(1, get_context('spawn')) as own_process:
+                rows.append(own_process.submit(measure, file, args.vgg).result())
+            print(rows[-1])
+    except UserError as error:
+        sys.exit(f'recipe_steps: {error}')
+    before, rest = PAGE.read_text().split(BEGIN)
+    PAGE.write_text(f'{before}{BEGIN}\n{report(rows)}\n{END}{rest.split(END)[1]}')
+    return 0
+
+
+def measure(file: str, vgg: str | None) -> str:
+    """The table's row of an option file, after a step in which every loss term was finite and every network moved."""
+    options = load_options(file)
+    options.require('train')
+    overrides = [f'path.pretrain_network_{which}=~' for which in ('g', 'd', 'decoder')]
+    if options.train.aesop_opt:
+        overrides.append('train.aesop_opt.autoencoder_load=~')
+    if vgg and options.train.perceptual_opt:
+        overrides.append(f'train.perceptual_opt.vgg_weights={vgg}')
+    options = load_options(file, overrides)
+    torch.manual_seed(options.manual_seed)
+    model = build_model(options, 'cpu')
+    batch = photograph(options)
+    networks = [net for net in (model.net_g, model.net_d) if net is not None]
+    before = [first_weights(net) for net in networks]
+
+    start = time.perf_counter()
+    terms = {name: value.item() for name, value in model.step(batch, current_iter=1).items()}
+    seconds = time.perf_counter() - start
+    gigabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * RSS_UNIT / 2**30
+
+    assert all(map(math.isfinite, terms.values())), terms
+    assert not any(torch.equal(old, first_weights(net)) for old, net in zip(before, networks)), 'a network did not move'
+    ae = model.losses['aesop'].ae if 'aesop' in model.losses else None
+    counts = [f'{parameters(net):,}' if net else '' for net in (model.net_g, model.net_d, ae)]
+    losses = ', '.join(f'{name} {value:.3g}' for name, value in terms.items() if name.startswith('l_'))
+    patch = options.datasets['train']['gt_size']
+    return f'| {" | ".join([f"`{file}`", str(patch), *counts, f"{seconds:.1f}", f"{gigabytes:.1f} GiB", losses])} |'
+
+
+def photograph(options: Options) -> dict[str, Any]:
+    """A batch of one crop of scikit-image's astronaut, as the recipe's own data set makes it."""
+    with TemporaryDirectory() as folder, as_file(files('skimage') / 'data/astronaut.png') as path:
+        shutil.copy(path, folder)
+        block = options.datasets['train'] | {'dataroot_gt': folder}
+        dataset = build_dataset(block, scale=options.scale, seed=options.manual_seed)
+        return default_collate([dataset[0]])
+
+
+def first_weights(net: nn.Module) -> Tensor:
+    return next(net.parameters()).detach().clone()
+
+
+def parameters(net: nn.Module) -> int:
+    return sum(p.numel() for p in net.parameters())
+
+
+def report(rows: list[str]) -> str:
+    header = [f'| {COLUMNS} |', '|---' * len(COLUMNS.split(' | ')) + '|']
+    machine = (
+        f'{time.strftime("%Y-%m-%d")}: `python {shlex.join(sys.argv)}`; threads: {torch.get_num_threads()}, '
+        f'cores: {os.cpu_count()} ({platform.system()}, {platform.machine()}), PyTorch {torch.__version__}.'
+    )
+    return '\n'.join([*header, *rows, '', machine])
+
+
+if __name__ == '__main__':
+    sys.exit(main())
