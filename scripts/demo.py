@@ -27,9 +27,9 @@ from aesop.options import load_options
 DATA = Path('datasets/demo')
 RESULTS = Path('results/demo')
 # The colour photographs of scikit-image; the two motorcycle views are one scene, so both are for training.
-TRAINING = ('astronaut.png', 'hubble_deep_field.jpg', 'ihc.png', 'motorcycle_left.png', 'motorcycle_right.png')
+TRAINING = ('chelsea.png', 'hubble_deep_field.jpg', 'ihc.png', 'motorcycle_left.png', 'motorcycle_right.png')
 TRAINING += ('retina.jpg', 'rocket.jpg')
-HELD_OUT = ('chelsea.png', 'coffee.png')
+HELD_OUT = ('astronaut.png', 'coffee.png')
 METHODS = {  # title -> (option file of its training, of its test)
     'Bicubic': (None, 'test_bicubic.yml'),
     'PSNR-oriented': ('psnr.yml', 'test.yml'),
