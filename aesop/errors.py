@@ -1,6 +1,7 @@
 """What a person did wrong, told in a sentence."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class UserError(ValueError):
@@ -13,3 +14,19 @@ class UserError(ValueError):
     def __init__(self, problems: str | Iterable[str]) -> None:
         self.problems = [problems] if isinstance(problems, str) else list(problems)
         super().__init__('\n'.join(self.problems))
+
+
+@contextmanager
+def at(place: str, collected: list[str] | None = None) -> Iterator[None]:
+    """Puts `place`, e.g. an option's key, before the mistakes that are told inside.
+
+    Args:
+        collected: gets them, and the caller goes on, to tell them with others; None raises them.
+    """
+    try:
+        yield
+    except UserError as error:
+        problems = [f'{place}: {problem}' for problem in error.problems]
+        if collected is None:
+            raise UserError(problems) from error
+        collected += problems

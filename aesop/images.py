@@ -62,6 +62,18 @@ def image_size(path: str | Path) -> tuple[int, int]:
     return (width, height) if turned else (height, width)
 
 
+def has_end(path: str | Path) -> bool:
+    """Whether a PNG or JPEG ends as such a file does, from its last bytes alone; True for other formats.
+
+    A file that does not is most often cut off; it may also be whole, with something after its end.
+    """
+    with open(path, 'rb') as file:
+        start = file.read(4)
+        file.seek(max(0, os.path.getsize(path) - 16))
+        end = file.read()
+    return b'IEND' in end if start == b'\x89PNG' else not start.startswith(b'\xff\xd8') or end.endswith(b'\xff\xd9')
+
+
 def read_image(path: str | Path) -> np.ndarray:
     """The image as (H, W, 3) RGB: uint16 where the file has 16 bits a channel, uint8 otherwise.
 

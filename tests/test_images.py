@@ -5,7 +5,7 @@ import torch
 from PIL import ExifTags, Image, ImageOps
 
 from aesop.errors import UserError
-from aesop.images import image_size, list_images, quantise, read_image, save_image, to_tensor, to_uint8, to_y
+from aesop.images import has_end, image_size, list_images, quantise, read_image, save_image, to_tensor, to_uint8, to_y
 
 RNG = np.random.default_rng(0)
 NOISE = RNG.integers(0, 256, (31, 45, 3), dtype=np.uint8)
@@ -214,3 +214,12 @@ def test_to_y():
     y = to_y(corners.view(5, 3, 1, 1))
     assert y.shape == (5, 1, 1, 1) and y.dtype == torch.double
     assert torch.allclose(y.flatten() * 255, torch.tensor([16, 235, 81.481, 144.553, 40.966], dtype=torch.double))
+
+
+@pytest.mark.parametrize('suffix', ['.png', '.jpg', '.bmp'])
+def test_the_end_of_a_file_is_looked_for_where_its_format_has_one(tmp_path, suffix):
+    path = tmp_path / f'a{suffix}'
+    save_image(path, SMOOTH)
+    assert has_end(path)
+    path.write_bytes(path.read_bytes()[:-50])
+    assert has_end(path) == (suffix == '.bmp')

@@ -1,6 +1,7 @@
 """What `train.py` and `test.py` share: the command line, and how a run ends (exit codes)."""
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 
@@ -13,6 +14,11 @@ DEBUG = {
     'train': (
         'train.total_iter=4',
         'train.warmup_iter=-1',
+        'train.net_d_iters=1',
+        'train.net_d_init_iters=0',
+        'train.freeze_decoder=1',
+        'val.val_freq=2',
+        'val.val_start_iter=0',
         'logger.print_freq=1',
         'logger.save_checkpoint_freq=2',
         'logger.use_tb_logger=false',
@@ -60,7 +66,7 @@ def _run(mode: str, args: argparse.Namespace) -> int:
         options = load_options(args.opt, args.set)
         options.require(mode)
         if args.debug:
-            options = load_options(args.opt, [*args.set, f'name=debug_{options.name}', *DEBUG[mode]])
+            options = load_options(args.opt, [*args.set, f'name={json.dumps(f"debug_{options.name}")}', *DEBUG[mode]])
         device = distributed.setup(options.num_gpu, args.launcher)
         try:
             if mode == 'train':

@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import time
+import weakref
 from importlib import metadata
 from pathlib import Path
 from typing import IO, Any
@@ -19,6 +20,7 @@ from aesop.options import Options
 
 logger = logging.getLogger(__name__)
 
+STATE_KEYS = {'iter', 'model', 'random', 'best', 'elapsed', 'seed'}
 PACKAGES = ('torch', 'torchvision', 'numpy', 'opencv-python', 'lpips')
 
 
@@ -51,6 +53,9 @@ def lock(folder: Path) -> IO[str]:
         raise UserError(
             f'{folder} is in use by another run; wait for it, stop it, or give this one another `name`'
         ) from error
+    # The data workers of a run that was killed outlive it for seconds: they must not hold its lock.
+    held = weakref.ref(handle)
+    os.register_at_fork(after_in_child=lambda: held() and held().close())
     return handle
 
 
@@ -85,38 +90,49 @@ class Experiment:
         self.states = self.root / 'training_states'
         self.models = self.root / 'models'
         self._lock: IO[str] | None = None
+        self._goes_on = False
 
-    def open(self, resume: bool) -> dict[str, Any] | None:
-        """Takes the folder and returns the state to go on from, or None for a fresh start.
+    def find_state(self, resume: bool) -> tuple[dict[str, Any] | None, list[str]]:
+        """The state to go on from, None for a fresh start, and the networks that do not take their weights from it.
 
-        A fresh start moves an existing folder aside.
+        Takes the folder where there is one; nothing in it is changed yet.
+
+        Args:
+            resume: go on from this run's own newest state; `path.resume_state` counts where there is none.
 
         Raises:
-            UserError: the folder is in use, or `path.resume_state` cannot be read.
+            UserError: the folder is in use, or `path.resume_state` is no state.
         """
-        explicit = self.options.path.resume_state
-        state = checkpoint.load(explicit) if explicit else None
         if self.root.exists():
             self._lock = lock(self.root)
-            if state is None and resume:
-                state = self.newest_state()
-            if state is None:
-                aside = move_aside(self.root)
-                logger.info('the earlier run of this name is now %s', aside)
-        self._lock = self._lock if state is not None and self._lock else lock(self.root)
+        if resume and (state := self._newest_state()) is not None:
+            self._goes_on = True
+            return state, []
+        path = self.options.path
+        if path.resume_state is None:
+            return None, []
+        self._goes_on = Path(path.resume_state).resolve().parent == self.states.resolve()
+        return _load_state(path.resume_state), path.ignore_resume_networks
+
+    def start(self, iteration: int) -> None:
+        """Makes the folder ready for a run that goes on after `iteration`; what another run left is moved aside."""
+        if self._lock and not self._goes_on:
+            logger.info('the earlier run of this name is now %s', move_aside(self.root))
+            self._lock = None
+        self._lock = self._lock or lock(self.root)
         for folder in (self.states, self.models):
             folder.mkdir(parents=True, exist_ok=True)
-        if state is not None:
-            self._forget_after(state['iter'])
+            for unfinished in folder.glob('.*.tmp'):  # a kill came while it was written
+                unfinished.unlink()
+        self._forget_after(iteration)
         (self.root / 'options.yml').write_text(self.options.to_yaml())
         (self.root / 'run.json').write_text(json.dumps(describe_run(), indent=2) + '\n')
-        return state
 
-    def newest_state(self) -> dict[str, Any] | None:
+    def _newest_state(self) -> dict[str, Any] | None:
         """The newest state that reads back whole; damaged ones are named in the log and passed over."""
         for path in reversed(self._saved_states()):
             try:
-                return checkpoint.load(path)
+                return _load_state(path)
             except UserError as error:
                 logger.warning('%s; trying the state before it', error)
         return None
@@ -144,7 +160,12 @@ class Experiment:
         return sorted(states, key=lambda path: int(path.stem))
 
     def _forget_after(self, iteration: int) -> None:
-        """Drops validations later than the state, which will be made again, and a line cut off by a kill."""
+        """Puts states later than `iteration` aside (among them, the next ones would be pruned as the oldest), and drops
+        later validations, which will be made again, and a line cut off by a kill."""
+        for path in self._saved_states():
+            if int(path.stem) > iteration:
+                path.rename(path.with_suffix('.state.aside'))
+                logger.warning('%s is later than where this run goes on, and is put aside', path)
         path = self.root / 'metrics.jsonl'
         if not path.exists():
             return
@@ -155,4 +176,18 @@ class Experiment:
                     kept.append(line + '\n')
             except (json.JSONDecodeError, KeyError):
                 logger.warning('%s: a line that was cut off is dropped', path)
-        path.write_text(''.join(kept))
+        temporary = path.with_suffix('.tmp')
+        temporary.write_text(''.join(kept))
+        temporary.replace(path)
+
+
+def _load_state(path: str | Path) -> dict[str, Any]:
+    """What the file holds, and its name under 'file'."""
+    state = checkpoint.load(path)
+    lacking = STATE_KEYS - state.keys() if isinstance(state, dict) else STATE_KEYS
+    if lacking:
+        raise UserError(
+            f'{path} is no training state of aesop, it holds no {", ".join(sorted(lacking))}; '
+            'weights alone are named by path.pretrain_network_g'
+        )
+    return state | {'file': str(path)}

@@ -41,6 +41,17 @@ def also_to(file: Path) -> None:
     package.addHandler(written)
 
 
+@contextmanager
+def muted(name: str) -> Iterator[None]:
+    """Drops the messages of one module."""
+    module = logging.getLogger(name)
+    module.disabled = True
+    try:
+        yield
+    finally:
+        module.disabled = False
+
+
 class Scalars:
     """TensorBoard under `tb_logger/<name>`; `folder` None writes nothing."""
 

@@ -1,61 +1,160 @@
-"""What a run needs, looked at before anything is written or trained: all that is missing comes in one list."""
+"""What a run needs, looked at before anything is written or trained: all that is wrong comes in one list."""
 
+import os
+import shutil
 from collections.abc import Iterator
+from math import ceil
 from pathlib import Path
 from typing import Any
 
-from aesop.data import build_dataset
-from aesop.errors import UserError
+from torch import nn
+
+from aesop.archs import build_network
+from aesop.archs.backbones import backbone_file
+from aesop.checkpoint import load_network
+from aesop.data import ImageDataset, build_dataset
+from aesop.engine.logs import muted
+from aesop.engine.validation import metric_blocks
+from aesop.errors import UserError, at
 from aesop.options import Options
+from aesop.registry import METRICS, MODELS
 
 DATA_HELP = 'datasets/README.md says how to get the data sets; another folder is set with --set'
 WEIGHTS_HELP = 'experiments/README.md says where to get weights or how to train them'
+GB = 1e9
 
 
-def prepare(options: Options, modes: tuple[str, ...]) -> dict[str, Any]:
-    """The data sets of a run, whose key in `options.datasets` starts with one of `modes`, checked (headers only).
+def prepare(options: Options, modes: tuple[str, ...], folder: Path, resume: bool = False) -> dict[str, ImageDataset]:
+    """The data sets of a run, whose key in `options.datasets` starts with one of `modes`; all that it needs is checked.
+
+    Of images the first and last bytes are read, of weights all: they are tried on the networks, which are built here
+    for that and for their size.
+
+    Args:
+        folder: where the run will write.
+        resume: the run may go on in that folder.
 
     Raises:
-        UserError: every file that is missing and every pair, size or scale that does not fit, in one list.
+        UserError: every file that is missing or of another network, every pair, size or scale that does not fit, a
+            disk that is too full, in one list.
     """
-    problems = [f'{key}: there is no file {path}. {WEIGHTS_HELP}' for key, path in weight_files(options)]
+    problems: list[str] = []
     datasets = {}
-    for key, block in options.datasets.items():
-        if not key.startswith(modes):
-            continue
-        place = f'datasets.{key}'
-        missing = [
-            f'{place}.{root}: there is no folder {block[root]}. {DATA_HELP} {place}.{root}=FOLDER'
-            for root in ('dataroot_gt', 'dataroot_lq')
-            if block.get(root) is not None and not Path(block[root]).is_dir()
-        ]
-        problems += missing
-        if missing:
-            continue
-        try:
-            dataset = build_dataset(block, scale=options.scale, seed=options.manual_seed, name=key)
-            problems += [f'{place}: {problem}' for problem in dataset.check()]
-            datasets[key] = dataset
-        except UserError as error:
-            problems += [f'{place}: {problem}' for problem in error.problems]
+    for key in options.datasets:
+        if key.startswith(modes):
+            with at(f'datasets.{key}', problems):
+                datasets[key] = _dataset(options, key)
+    with muted('aesop.checkpoint'):  # what it has to say is said when the model loads the weights
+        networks = _networks(options, problems)
+        for key, block in _blocks(options.to_dict()):
+            _check_files(key, block, problems)
+    state = options.path.resume_state
+    if state is not None and not Path(state).is_file():
+        problems.append(f'path.resume_state: there is no file {state}; correct it, or remove it to start afresh')
+    with at(str(folder), problems):
+        needed = _bytes(options, networks) if 'train' in modes and 'g' in networks else (0, '')
+        _check_disk(folder, *needed, resume or state is not None)
     if problems:
         raise UserError(problems)
     return datasets
 
 
-def weight_files(options: Options) -> Iterator[tuple[str, str]]:
-    """(key, path) of every weights file that the options name and that is not there."""
-    for key, path in _named_files(options.to_dict(), ''):
-        if not Path(path).is_file():
-            yield key, path
+def _dataset(options: Options, key: str) -> ImageDataset:
+    block = options.datasets[key]
+    roots = {root: block.get(root) for root in ('dataroot_gt', 'dataroot_lq')}
+    missing = [
+        f'there is no folder {path}. {DATA_HELP} datasets.{key}.{root}=FOLDER'
+        for root, path in roots.items()
+        if path is not None and not Path(path).is_dir()
+    ]
+    if missing:
+        raise UserError(missing)
+    dataset = build_dataset(block, scale=options.scale, seed=options.manual_seed, name=key)
+    problems = dataset.check()
+    if not dataset.has_gt:
+        place, metrics = metric_blocks(options, key)
+        needing = [f'{place}.{name}' for name, metric in metrics.items() if METRICS.get(metric['type']).needs_gt]
+        if MODELS.get(options.model_type).condition == 'gt':
+            needing.append(f'model_type {options.model_type}')
+        if needing:
+            problems.append(f'{block["type"]} has no ground truth, which is needed by {", ".join(needing)}')
+    if problems:
+        raise UserError(problems)
+    return dataset
 
 
-def _named_files(block: dict[str, Any], place: str) -> Iterator[tuple[str, str]]:
+def _networks(options: Options, problems: list[str]) -> dict[str, nn.Module]:
+    """The networks that the run trains or evaluates; the weights that `path` names have been tried on them."""
+    networks = {}
+    for which in ('g', 'd') if options.train else ('g',):
+        block = getattr(options, f'network_{which}')
+        if block is not None:
+            with at(f'network_{which}', problems):
+                networks[which] = build_network(block)
+    parts = dict(networks)
+    if hasattr(networks.get('g'), 'decoder'):
+        parts['decoder'] = networks['g'].decoder
+    for which, net in parts.items():
+        key, strict = (getattr(options.path, f'{name}_{which}') for name in ('param_key', 'strict_load'))
+        with at(f'path.pretrain_network_{which}', problems):
+            _try(net, getattr(options.path, f'pretrain_network_{which}'), key, strict)
+    return networks
+
+
+def _check_files(place: str, block: dict[str, Any], problems: list[str]) -> None:
+    """The weights that the block of a loss or metric names."""
+    load = block.get('autoencoder_load')
+    if load:
+        with at(f'{place}.autoencoder_load.path', problems):
+            _try(build_network(block['autoencoder_arch']), load.get('path'), load.get('key', 'params'))
+    for name in ('vgg_weights', 'backbone_weights'):
+        if block.get(name, 'imagenet') not in (None, 'imagenet'):
+            with at(f'{place}.{name}', problems):
+                _require_file(backbone_file(block[name]))
+
+
+def _try(net: nn.Module, path: str | None, key: str, strict: bool = True) -> None:
+    if path is not None:
+        _require_file(path)
+        load_network(net, path, key, strict)
+
+
+def _require_file(path: str | Path) -> None:
+    if not Path(path).is_file():
+        raise UserError(f'there is no file {path}. {WEIGHTS_HELP}')
+
+
+def _blocks(block: dict[str, Any], place: str = '') -> Iterator[tuple[str, dict[str, Any]]]:
+    """All blocks inside a block, each with its key."""
     for key, value in block.items():
-        here = f'{place}{key}'
         if isinstance(value, dict):
-            yield from _named_files(value, f'{here}.')
-        elif isinstance(value, str) and (
-            key.startswith('pretrain_network_') or key == 'resume_state' or here.endswith('autoencoder_load.path')
-        ):
-            yield here, value
+            yield f'{place}{key}', value
+            yield from _blocks(value, f'{place}{key}.')
+
+
+def _bytes(options: Options, networks: dict[str, nn.Module]) -> tuple[int, str]:
+    """What the checkpoints of a run take on the disk at most, and how that comes about."""
+    size = {which: sum(t.nbytes for t in net.state_dict().values()) for which, net in networks.items()}
+    weights = sum(size.values()) + (size['g'] if options.train.ema_decay else 0)
+    state = weights + 2 * sum(size.values())  # and Adam's two moments of each tensor
+    count = ceil(options.train.total_iter / options.logger.save_checkpoint_freq)
+    states = min(count, (options.logger.keep_last or count) + 1)  # the oldest goes after the newest is there
+    return (count + 1) * weights + states * state, (
+        f'{count} times weights of {weights / GB:.3g} GB (every {options.logger.save_checkpoint_freq} iterations), the '
+        f'best weights, and {states} states of {state / GB:.3g} GB; raise logger.save_checkpoint_freq, lower '
+        'logger.keep_last, or free some space'
+    )
+
+
+def _check_disk(folder: Path, needed: int, why: str, resume: bool) -> None:
+    """Args: needed: bytes, less what is already in `folder` where the run goes on there."""
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    if not existing.is_dir():
+        raise UserError(f'{existing} is a file, and a folder is needed there: rename it, or the run')
+    if not os.access(existing, os.W_OK):
+        raise UserError(f'there is no permission to write into {existing}')
+    if resume:
+        needed -= sum(path.stat().st_size for path in folder.glob('*/*') if path.suffix in ('.pth', '.state'))
+    free = shutil.disk_usage(existing).free
+    if needed > free:
+        raise UserError(f'{needed / GB:.3g} GB are needed and {free / GB:.3g} GB are free, for {why}')

@@ -13,8 +13,7 @@ from aesop.engine import preflight
 from aesop.engine.cli import DONE
 from aesop.engine.experiment import describe_run, move_aside
 from aesop.engine.logs import also_to
-from aesop.engine.train import metrics_of
-from aesop.engine.validation import Evaluation, Metrics, evaluate
+from aesop.engine.validation import Evaluation, Metrics, build_metrics, evaluate
 from aesop.models import build_model
 from aesop.options import Options
 
@@ -29,10 +28,10 @@ def test(options: Options, device: torch.device, debug: bool = False) -> int:
     Raises:
         UserError: something is missing or does not fit; nothing has been written then.
     """
-    datasets = preflight.prepare(options, ('test', 'val'))
-    model = build_model(options, device)
-    metrics = {key: metrics_of(options, key, device) for key in datasets}
     root = Path('results') / options.name
+    datasets = preflight.prepare(options, ('test', 'val'), root)
+    model = build_model(options, device)
+    metrics = {key: build_metrics(options, key, device) for key in datasets}
     if distributed.is_main():
         aside = move_aside(root)
         also_to(root / 'test.log')

@@ -4,7 +4,7 @@ import logging
 import random
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -22,7 +22,7 @@ from aesop.engine.cli import DONE, STOPPED
 from aesop.engine.experiment import Experiment
 from aesop.engine.logs import Scalars, also_to
 from aesop.engine.validation import Metrics, build_metrics, evaluate
-from aesop.errors import UserError
+from aesop.errors import UserError, at
 from aesop.models import SRModel, build_model
 from aesop.options import Options
 
@@ -41,21 +41,22 @@ def train(options: Options, device: torch.device, auto_resume: bool = False, deb
     Raises:
         UserError: something is missing or does not fit; nothing has been written then.
     """
-    datasets = preflight.prepare(options, ('train', 'val'))
+    experiment = Experiment(options)
+    resume = auto_resume or distributed.restarted()
+    datasets = preflight.prepare(options, ('train', 'val'), experiment.root, resume)
     training_set = datasets.pop('train')
     seed_everything(options.manual_seed)  # the same on every rank: the networks must start alike
     model = build_model(options, device)
-    metrics = {name: metrics_of(options, name, device) for name in datasets}
+    metrics = {key: build_metrics(options, key, device) for key in datasets}
 
-    experiment = Experiment(options)
-    resume = auto_resume or distributed.restarted()
-    state = distributed.on_main(lambda: experiment.open(resume))
-    if distributed.is_main():
-        also_to(experiment.root / f'train_{time.strftime("%Y%m%d_%H%M%S")}.log')
     run = TrainingRun(options, model, experiment, datasets, metrics, limit=2 if debug else None)
     seed_everything(options.manual_seed + distributed.rank())
+    state, keep = distributed.on_main(lambda: experiment.find_state(resume))
     if state is not None:
-        run.load_state(state)
+        run.load_state(state, keep)
+    distributed.on_main(lambda: experiment.start(run.iter))
+    if distributed.is_main():
+        also_to(experiment.root / f'train_{time.strftime("%Y%m%d_%H%M%S")}.log')
     return run.loop(training_set)
 
 
@@ -63,11 +64,6 @@ def seed_everything(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
-
-
-def metrics_of(options: Options, dataset: str, device: torch.device) -> Metrics:
-    """A data set's own `metrics:` block, or else the one under `val`."""
-    return build_metrics(options.datasets[dataset].get('metrics') or options.val.metrics, device)
 
 
 class TrainingRun:
@@ -177,16 +173,22 @@ class TrainingRun:
             )
         distributed.barrier()
 
-    def load_state(self, state: dict[str, Any]) -> None:
+    def load_state(self, state: dict[str, Any], keep: Sequence[str] = ()) -> None:
         """Goes on from a state that `save` wrote.
+
+        Args:
+            keep: networks that do not take their weights from it, e.g. 'network_d'.
 
         Raises:
             UserError: it is the state of another run.
         """
-        lacking = {'iter', 'model', 'random', 'best', 'elapsed'} - state.keys()
-        if lacking:
-            raise UserError(f'the state to resume from holds no {", ".join(sorted(lacking))}: it is not one of aesop')
-        self.model.load_state_dict(state['model'])
+        total, seed = self.options.train.total_iter, self.options.manual_seed
+        with at(state['file']):
+            if state['iter'] > total:
+                raise UserError(f'it is of iteration {state["iter"]}, beyond train.total_iter {total}: raise that')
+            self.model.load_state_dict(state['model'], keep)
+        if state['seed'] != seed:
+            logger.warning('the state was made with manual_seed %d, from here on it is %d', state['seed'], seed)
         self.iter, self.elapsed, self.best = state['iter'], state['elapsed'], state['best']
         if len(state['random']) == distributed.world_size():
             set_random_state(state['random'][distributed.rank()])
@@ -194,7 +196,8 @@ class TrainingRun:
             logger.warning(
                 'the state was saved by %d ranks, now there are %d', len(state['random']), distributed.world_size()
             )
-        logger.info('going on from iteration %d', self.iter)
+        kept = f', with the weights of {", ".join(keep)} as they are' if keep else ''
+        logger.info('going on from iteration %d (%s)%s', self.iter, state['file'], kept)
 
     def _announce(self, training_set: Any, total: int) -> None:
         parameters = {name: sum(p.numel() for p in net.parameters()) for name, net in self._networks()}

@@ -6,15 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 from tqdm import tqdm
 
 from aesop import distributed
 from aesop.data import val_loader
-from aesop.errors import UserError
+from aesop.errors import at
 from aesop.images import save_image
 from aesop.metrics import build_metric
 from aesop.models import SRModel
+from aesop.options import Options
 
 logger = logging.getLogger(__name__)
 
@@ -29,9 +31,20 @@ class Evaluation:
     images: dict[str, dict[str, float]]
 
 
-def build_metrics(blocks: dict[str, dict[str, Any]], device: Any) -> Metrics:
-    """The metrics of a `metrics:` block by the name the user gave, on `device`."""
-    return {name: build_metric(block).to(device) for name, block in blocks.items()}
+def metric_blocks(options: Options, dataset: str) -> tuple[str, dict[str, dict[str, Any]]]:
+    """The key and the content of the `metrics:` block of `datasets.<dataset>`: its own, or else the one under `val`."""
+    own = options.datasets[dataset].get('metrics')
+    return (f'datasets.{dataset}.metrics', own) if own else ('val.metrics', options.val.metrics)
+
+
+def build_metrics(options: Options, dataset: str, device: torch.device) -> Metrics:
+    """The metrics of `datasets.<dataset>` by the names the user gave, on `device`."""
+    key, blocks = metric_blocks(options, dataset)
+    metrics = {}
+    for name, block in blocks.items():
+        with at(f'{key}.{name}'):
+            metrics[name] = build_metric(block).to(device)
+    return metrics
 
 
 def evaluate(
@@ -47,9 +60,6 @@ def evaluate(
         metrics: as `build_metrics` returns.
         image_path: where to write the prediction of an image, given its name; None writes none.
         limit: stop after this many images (a trial run).
-
-    Raises:
-        UserError: a metric needs a ground truth that the data set lacks.
     """
     loader = val_loader(dataset, distributed.rank(), distributed.world_size(), limit=limit)
     results: list[tuple[int, str, dict[str, Tensor]]] = []
@@ -58,9 +68,6 @@ def evaluate(
         index, name = int(batch['index'][0]), batch['name'][0]
         sr = model.predict(batch[model.condition])
         references = {key: batch[key].to(model.device) for key in ('gt', 'lq') if key in batch}
-        if 'gt' not in references and any(metric.needs_gt for metric in metrics.values()):
-            lacking = ', '.join(key for key, metric in metrics.items() if metric.needs_gt)
-            raise UserError(f'data set {dataset.name} has no ground truth, but these metrics need one: {lacking}')
         gt, lq = references.get('gt'), references.get('lq')
         results.append((index, name, {key: metric(sr, gt, lq)[0] for key, metric in metrics.items()}))
         if image_path is not None:

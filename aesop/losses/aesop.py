@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from aesop.archs import build_network
 from aesop.checkpoint import load_network
-from aesop.errors import UserError
+from aesop.errors import UserError, at
 from aesop.losses.pixel import CRITERIA, choose
 from aesop.registry import LOSSES
 
@@ -54,7 +54,8 @@ def build_frozen_autoencoder(arch: dict[str, Any], load: dict[str, Any] | None) 
     elif not isinstance(load, dict) or not load.get('path') or load.keys() - {'path', 'key'}:
         raise UserError(f'autoencoder_load: expected {{path: FILE, key: params}}, got {load!r}')
     else:
-        load_network(ae, load['path'], load.get('key', 'params'))
+        with at('autoencoder_load.path'):
+            load_network(ae, load['path'], load.get('key', 'params'))
     return ae.eval().requires_grad_(False)
 
 

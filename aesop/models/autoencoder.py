@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 
 from aesop import checkpoint, distributed
-from aesop.errors import UserError
-from aesop.losses import build_loss
+from aesop.errors import UserError, at
 from aesop.models.sr import SRModel
 from aesop.options import Options
 from aesop.registry import MODELS
@@ -29,15 +28,15 @@ class AEModel(SRModel):
         if not hasattr(net, 'encoder'):
             raise UserError(f'network_g: AEModel trains an auto-encoder, {block["type"]} is none; see docs/options.md')
         if path.pretrain_network_decoder is not None:
-            checkpoint.load_network(
-                net.decoder, path.pretrain_network_decoder, path.param_key_decoder, path.strict_load_decoder
-            )
+            with at('path.pretrain_network_decoder'):
+                checkpoint.load_network(
+                    net.decoder, path.pretrain_network_decoder, path.param_key_decoder, path.strict_load_decoder
+                )
         return net
 
     def _prepare_training(self, options: Options) -> None:
         super()._prepare_training(options)
-        at_lr = options.train.pixel_at_LR_opt
-        self._loss_at_lr = build_loss(at_lr).to(self.device) if at_lr else None
+        self._loss_at_lr = self._loss('pixel_at_LR_opt', options.train.pixel_at_LR_opt)
         self._decoder_is_frozen = False
 
     def step(self, batch: dict[str, Any], current_iter: int) -> dict[str, Tensor]:

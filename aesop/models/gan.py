@@ -8,7 +8,7 @@ from torch import Tensor
 
 from aesop import distributed
 from aesop.errors import UserError
-from aesop.losses import artifact_map, build_loss
+from aesop.losses import artifact_map
 from aesop.losses.gan import discriminator_losses, generator_loss
 from aesop.models.sr import SRModel
 from aesop.options import Options
@@ -37,8 +37,8 @@ class GANModel(SRModel):
         self.optim_d = self._optimiser('optim_d', train.optim_d, self.net_d)
         if train.gan_opt is None:
             raise UserError(f'train.gan_opt is missing: {options.model_type} needs a GAN loss')
-        self._gan = build_loss(train.gan_opt).to(self.device)
-        self._artifacts = build_loss(train.artifacts_opt).to(self.device) if train.artifacts_opt else None
+        self._gan = self._loss('gan_opt', train.gan_opt)
+        self._artifacts = self._loss('artifacts_opt', train.artifacts_opt)
         if self._artifacts is not None and self.net_g_ema is None:
             raise UserError('train.artifacts_opt compares with the EMA generator: set train.ema_decay, e.g. 0.999')
 

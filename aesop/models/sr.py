@@ -1,6 +1,6 @@
 """The PSNR-oriented model, and what every model shares: weights, optimiser, schedule, EMA, state."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from typing import Any
 
@@ -10,13 +10,17 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from aesop import checkpoint, distributed
 from aesop.archs import build_network
-from aesop.errors import UserError
+from aesop.errors import UserError, at
 from aesop.losses import build_loss
 from aesop.models.schedulers import build_schedule
 from aesop.options import Options
 from aesop.registry import MODELS
 
 State = dict[str, Any]
+OTHER_RUN = (
+    'It is of another run: go on with the options of that one, or start from its weights with path.pretrain_network_g'
+)
+PARTS = {'network_g': ('net_g', 'net_g_ema', 'optim_g'), 'network_d': ('net_d', 'optim_d')}
 
 
 @MODELS.register()
@@ -50,11 +54,13 @@ class SRModel:
         """The network of an option block on this device, with the weights that `path` names for it."""
         if block is None:
             raise UserError(f'network_{which} is missing: {self.options.model_type} needs one')
-        net = build_network(block)
+        with at(f'network_{which}'):
+            net = build_network(block)
         path = getattr(self.options.path, f'pretrain_network_{which}')
         if path is not None:
             key, strict = (getattr(self.options.path, f'{name}_{which}') for name in ('param_key', 'strict_load'))
-            checkpoint.load_network(net, path, key, strict)
+            with at(f'path.pretrain_network_{which}'):
+                checkpoint.load_network(net, path, key, strict)
         return net.to(self.device)
 
     def _prepare_training(self, options: Options) -> None:
@@ -66,8 +72,17 @@ class SRModel:
         self._parallel_g = distributed.wrap(self.net_g)
         self._schedule = build_schedule(train.scheduler, train.warmup_iter)
         self.optim_g = self._optimiser('optim_g', train.optim_g, self.net_g)
-        losses = {'pix': train.pixel_opt, 'aesop': train.aesop_opt, 'percep': train.perceptual_opt, **train.losses}
-        self.losses = {name: build_loss(block).to(self.device) for name, block in losses.items() if block}
+        named = {'pix': 'pixel_opt', 'aesop': 'aesop_opt', 'percep': 'perceptual_opt'}
+        losses = {name: self._loss(key, getattr(train, key)) for name, key in named.items()}
+        losses |= {name: self._loss(f'losses.{name}', block) for name, block in train.losses.items()}
+        self.losses = {name: loss for name, loss in losses.items() if loss is not None}
+
+    def _loss(self, key: str, block: dict[str, Any] | None) -> nn.Module | None:
+        """The loss of the block `train.<key>`, None where there is none."""
+        if block is None:
+            return None
+        with at(f'train.{key}'):
+            return build_loss(block).to(self.device)
 
     def _optimiser(self, name: str, block: dict[str, Any] | None, net: nn.Module) -> torch.optim.Optimizer:
         if block is None:
@@ -119,18 +134,38 @@ class SRModel:
 
     def state_dict(self) -> State:
         """Everything that training changes: networks, EMA, optimisers. Schedules are functions of the iteration."""
-        return {name: part.state_dict() for name, part in (self._nets | self._optimisers).items()}
+        optimisers = {
+            name: {'type': type(optimiser).__name__, 'state': optimiser.state_dict()['state']}
+            for name, optimiser in self._optimisers.items()
+        }
+        return {name: net.state_dict() for name, net in self._nets.items()} | optimisers
 
-    def load_state_dict(self, state: State) -> None:
-        """Goes back to a state of `state_dict`; UserError where it is the state of another model."""
-        parts = self._nets | self._optimisers
-        if state.keys() != parts.keys():
-            raise UserError(f'the state holds {sorted(state)}, this model needs {sorted(parts)}: it is of another run')
-        try:
-            for name, part in parts.items():
-                part.load_state_dict(state[name])
-        except (RuntimeError, ValueError) as error:  # torch lists the names and shapes that differ
-            raise UserError(f'the state is of another network ({name}): {error}') from error
+    def load_state_dict(self, state: State, keep: Sequence[str] = ()) -> None:
+        """Goes back to a state of `state_dict`.
+
+        Args:
+            keep: 'network_g', 'network_d': these keep the weights they have, and start with a fresh optimiser; the
+                state need not hold them.
+
+        Raises:
+            UserError: it is the state of another model.
+        """
+        kept = {part for network in keep for part in PARTS[network]}
+        nets, optimisers = ({k: v for k, v in all_.items() if k not in kept} for all_ in (self._nets, self._optimisers))
+        needed, given = nets.keys() | optimisers.keys(), state.keys() - kept
+        if needed != given:
+            raise UserError(f'the state holds {sorted(given)}, this model needs {sorted(needed)}. {OTHER_RUN}')
+        for name, net in nets.items():
+            wrong = checkpoint.differences(state[name], {key: t.shape for key, t in net.state_dict().items()})
+            if wrong:
+                raise UserError(f'the state is of another network than this {name}: {wrong}. {OTHER_RUN}')
+            net.load_state_dict(state[name])
+        for name, optimiser in optimisers.items():
+            kind = type(optimiser).__name__
+            if state[name]['type'] != kind:
+                raise UserError(f'{name} was {state[name]["type"]}, and now it is {kind}. {OTHER_RUN}')
+            # Hyper-parameters stay those of the options; the learning rate is a function of the iteration.
+            optimiser.load_state_dict(optimiser.state_dict() | {'state': state[name]['state']})
 
     def _inputs(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
         return tuple(batch[name].to(self.device, non_blocking=True) for name in ('lq', 'gt'))

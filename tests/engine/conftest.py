@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
+import torch
 
 from aesop.images import save_image
+from aesop.models import build_model
 
 G = {'type': 'RRDBNet', 'num_in_ch': 3, 'num_out_ch': 3, 'num_feat': 8, 'num_block': 1, 'num_grow_ch': 4, 'scale': 4}
 AE = {'type': 'AutoEncoder_RRDBNet', 'enc_opt': {'num_feat': 48, 'num_grow_ch': 4}, 'dec_opt': G}
@@ -46,3 +48,20 @@ def options():
         'val': {'val_freq': 3, 'save_img': False, 'metrics': {'psnr': psnr}},
         'logger': {'print_freq': 2, 'save_checkpoint_freq': 2, 'use_tb_logger': False},
     }
+
+
+@pytest.fixture
+def adversarial(folder, options):
+    """The options of an AESOP run with a discriminator and an auto-encoder file."""
+    ae = build_model({'model_type': 'AEModel', 'scale': 4, 'network_g': AE}, 'cpu').net_g
+    torch.save({'params': ae.state_dict()}, 'ae.pth')
+    options['model_type'] = 'AesopESRGANArtifactsDisModel'
+    options['network_d'] = {'type': 'VGGStyleDiscriminator', 'num_in_ch': 3, 'num_feat': 4, 'input_size': 32}
+    options['train'] |= {
+        'pixel_opt': None,
+        'optim_d': dict(ADAM),
+        'aesop_opt': {'type': 'AutoEncoderLoss', 'autoencoder_arch': AE, 'autoencoder_load': {'path': 'ae.pth'}},
+        'artifacts_opt': {'type': 'L1Loss'},
+        'gan_opt': {'type': 'GANLoss', 'gan_type': 'vanilla', 'loss_weight': 0.005},
+    }
+    return options

@@ -14,10 +14,10 @@ import torch
 import yaml
 
 from aesop.engine.cli import main
-from aesop.models import SRModel, build_model
+from aesop.models import SRModel
 from aesop.options import load_options
 
-from .conftest import ADAM, AE, G
+from .conftest import AE, G
 
 ROOT = Path(__file__).parents[2]
 
@@ -34,23 +34,6 @@ def weights(name='tiny', iteration=6, root='experiments'):
 
 def same(a, b):
     return all(torch.equal(a[kind][name], b[kind][name]) for kind in a for name in a[kind])
-
-
-@pytest.fixture
-def adversarial(options):
-    """The options of an AESOP run with a discriminator and an auto-encoder file."""
-    ae = build_model({'model_type': 'AEModel', 'scale': 4, 'network_g': AE}, 'cpu').net_g
-    torch.save({'params': ae.state_dict()}, 'ae.pth')
-    options['model_type'] = 'AesopESRGANArtifactsDisModel'
-    options['network_d'] = {'type': 'VGGStyleDiscriminator', 'num_in_ch': 3, 'num_feat': 4, 'input_size': 32}
-    options['train'] |= {
-        'pixel_opt': None,
-        'optim_d': dict(ADAM),
-        'aesop_opt': {'type': 'AutoEncoderLoss', 'autoencoder_arch': AE, 'autoencoder_load': {'path': 'ae.pth'}},
-        'artifacts_opt': {'type': 'L1Loss'},
-        'gan_opt': {'type': 'GANLoss', 'gan_type': 'vanilla', 'loss_weight': 0.005},
-    }
-    return options
 
 
 def test_a_run_leaves_weights_states_numbers_and_its_own_description(folder, options):
@@ -108,6 +91,7 @@ def stop_at(monkeypatch, iteration, number=signal.SIGTERM):
 @pytest.mark.parametrize(('kind', 'iteration', 'workers'), [
     ('psnr', 1, 0), ('psnr', 5, 1), ('psnr', 3, 3), ('ae', 3, 0), ('aesop', 2, 0), ('aesop', 5, 1),
 ])  # fmt: skip
+@pytest.mark.filterwarnings('ignore:This DataLoader will create')  # more workers than cores
 def test_a_run_stopped_by_a_signal_goes_on_bit_for_bit(
     folder, options, adversarial, monkeypatch, kind, iteration, workers
 ):
@@ -172,15 +156,6 @@ def test_a_run_that_is_alive_is_not_touched(folder, options, capsys):
     assert train(options) == 0
 
 
-def test_resuming_with_another_network_is_refused_and_loses_nothing(folder, options, capsys):
-    assert train(options) == 0
-    before = sorted(path.name for path in folder.glob('experiments/tiny/*/*'))
-    options['network_g']['num_feat'] = 12
-    assert train(options, '--auto_resume') == 2
-    assert 'another network' in capsys.readouterr().err
-    assert sorted(path.name for path in folder.glob('experiments/tiny/*/*')) == before
-
-
 def test_everything_that_is_missing_is_named_at_once_before_anything_is_written(folder, options, capsys):
     options['datasets']['train']['dataroot_gt'] = 'nowhere'
     options['datasets']['val']['dataroot_gt'] = 'neither'
@@ -196,6 +171,26 @@ def test_debug_tries_everything_in_a_few_iterations(folder, options):
     options['train']['total_iter'] = 100000
     assert train(options, '--debug') == 0
     assert weights('debug_tiny', 4).keys() == {'params', 'params_ema'}
+
+
+def test_debug_tries_everything_of_a_gan_run_too(folder, adversarial):
+    adversarial['name'] = 'tiny: #1'
+    adversarial['train'] |= {'total_iter': 300000, 'net_d_init_iters': 1000, 'warmup_iter': 500}
+    adversarial['train']['losses'] = {'tv': {'type': 'WeightedTVLoss', 'loss_weight': 1e-3}}
+    adversarial['val'] |= {'val_freq': 5000, 'val_start_iter': 100000, 'save_img': True}
+    assert train(adversarial, '--debug') == 0
+    run = folder / 'experiments/debug_tiny: #1'
+    log = next(run.glob('*.log')).read_text()
+    terms = ('l_g_aesop', 'l_g_artifacts', 'l_g_tv', 'l_g_gan', 'l_d_real', 'l_d_fake', 'out_d_real', 'out_d_fake')
+    assert [term for term in terms if log.count(term) != 4] == []
+    assert log.count('lr 1.00e-03') == 4
+    assert len(list(run.glob('visualization/textures/*_2.png'))) == 2
+    assert sorted(path.name for path in run.glob('models/*_4.pth')) == ['net_d_4.pth', 'net_g_4.pth']
+    assert train(adversarial, '--debug', '--set', 'name=ae', 'model_type=AEModel', f'network_g={AE}', 'network_d=~',
+                 'train={optim_g: {type: Adam, lr: 1e-3}, freeze_decoder: 10000, total_iter: 9999, '
+                 'pixel_opt: {type: L1Loss}}') == 0  # fmt: skip
+    two, four = (weights('debug_ae', iteration)['params'] for iteration in (2, 4))
+    assert not torch.equal(two['decoder.conv_last.weight'], four['decoder.conv_last.weight'])
 
 
 def torchrun(*arguments, ranks=2):
