@@ -20,7 +20,7 @@ from aesop.options import Options
 
 logger = logging.getLogger(__name__)
 
-STATE_KEYS = {'iter', 'model', 'random', 'best', 'elapsed', 'seed'}
+STATE_KEYS = {'iter', 'model', 'random', 'pools', 'best', 'elapsed', 'seed'}
 PACKAGES = ('torch', 'torchvision', 'numpy', 'opencv-python', 'lpips')
 
 

@@ -17,6 +17,8 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from aesop import distributed
 from aesop.data import train_loader
+from aesop.data.degradation import RealDegradation, build_degradation
+from aesop.data.realesrgan import RealESRGANDataset
 from aesop.engine import preflight
 from aesop.engine.cli import DONE, STOPPED
 from aesop.engine.experiment import Experiment
@@ -49,7 +51,8 @@ def train(options: Options, device: torch.device, auto_resume: bool = False, deb
     model = build_model(options, device)
     metrics = {key: build_metrics(options, key, device) for key in datasets}
 
-    run = TrainingRun(options, model, experiment, datasets, metrics, limit=2 if debug else None)
+    degrade = build_degradation(options, device) if isinstance(training_set, RealESRGANDataset) else None
+    run = TrainingRun(options, model, experiment, datasets, metrics, degrade, limit=2 if debug else None)
     seed_everything(options.manual_seed + distributed.rank())
     state, keep = distributed.on_main(lambda: experiment.find_state(resume))
     if state is not None:
@@ -76,6 +79,7 @@ class TrainingRun:
         experiment: Experiment,
         datasets: dict[str, Any],
         metrics: dict[str, Metrics],
+        degrade: RealDegradation | None = None,
         limit: int | None = None,
     ) -> None:
         self.options = options
@@ -83,6 +87,7 @@ class TrainingRun:
         self.experiment = experiment
         self.datasets = datasets
         self.metrics = metrics
+        self.degrade = degrade
         self.limit = limit
         self.iter = 0
         self.elapsed = 0.0  # seconds, over all interruptions
@@ -100,7 +105,7 @@ class TrainingRun:
             total_iter=total,
             rank=distributed.rank(),
             world_size=distributed.world_size(),
-            pin_memory=self.model.device.type == 'cuda',
+            pin_memory=block.get('pin_memory', True) and self.model.device.type == 'cuda',
         )
         folder = Path('tb_logger') / self.options.name
         use_tensorboard = self.options.logger.use_tb_logger and distributed.is_main()
@@ -117,6 +122,8 @@ class TrainingRun:
         with bar, stop_signals() as stop, logging_redirect_tqdm([logging.getLogger('aesop')]):
             for batch in self._clock.waiting(loader):
                 self.iter += 1
+                if self.degrade is not None:
+                    batch = self.degrade(batch)
                 terms = self.model.step(batch, self.iter)
                 bar.update()
                 stopping = self._must_stop(stop)
@@ -158,6 +165,7 @@ class TrainingRun:
     def save(self) -> None:
         """Writes the state and the weights; every rank contributes its random state."""
         random_states = distributed.gather(random_state())
+        pools = distributed.gather(self.degrade.state_dict() if self.degrade else {})
         self.elapsed = self._clock.elapsed
         if distributed.is_main():
             self.experiment.save_networks(self.model.network_states(), self.iter)
@@ -166,6 +174,7 @@ class TrainingRun:
                     'iter': self.iter,
                     'model': self.model.state_dict(),
                     'random': random_states,
+                    'pools': pools,
                     'best': self.best,
                     'elapsed': self.elapsed,
                     'seed': self.options.manual_seed,
@@ -192,6 +201,8 @@ class TrainingRun:
         self.iter, self.elapsed, self.best = state['iter'], state['elapsed'], state['best']
         if len(state['random']) == distributed.world_size():
             set_random_state(state['random'][distributed.rank()])
+            if self.degrade is not None:
+                self.degrade.load_state_dict(state['pools'][distributed.rank()])
         else:
             logger.warning(
                 'the state was saved by %d ranks, now there are %d', len(state['random']), distributed.world_size()

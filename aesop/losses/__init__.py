@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import nn
 
-from aesop.losses import aesop, gan, lpf, perceptual, pixel, tv  # noqa: F401  (the explicit list: importing registers)
+from aesop.losses import aesop, gan, gradient, lpf, perceptual, pixel, tv  # noqa: F401  (importing registers)
 from aesop.losses.ldl import artifact_map
 from aesop.registry import LOSSES
 

@@ -1,10 +1,13 @@
 """Adversarial losses: what one side of the game is worth (GANLoss), and the two ways to set up the game."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from aesop.losses.pixel import choose
+from aesop.losses.pixel import CRITERIA, choose
 from aesop.registry import LOSSES
 
 # gan_type -> loss(pred, label, target_is_real, is_disc); predictions are raw (logits)
@@ -39,6 +42,43 @@ class GANLoss(nn.Module):
     def forward(self, pred: Tensor, target_is_real: bool, is_disc: bool = False) -> Tensor:
         loss = self.loss(pred, self.labels[target_is_real], target_is_real, is_disc)
         return loss if is_disc else self.loss_weight * loss
+
+
+@LOSSES.register()
+class MultiScaleGANLoss(GANLoss):
+    """GANLoss of a discriminator that looks at several scales: the mean over its predictions.
+
+    A prediction that is itself a list (features of each layer) counts by its last entry.
+    """
+
+    def forward(self, pred: Tensor | Sequence[Any], target_is_real: bool, is_disc: bool = False) -> Tensor:
+        if isinstance(pred, Tensor):
+            return super().forward(pred, target_is_real, is_disc)
+        last = [scale if isinstance(scale, Tensor) else scale[-1] for scale in pred]
+        return sum(super(MultiScaleGANLoss, self).forward(p, target_is_real, is_disc) for p in last) / len(last)
+
+
+@LOSSES.register()
+class GANFeatLoss(nn.Module):
+    """Feature matching (pix2pixHD, Wang et al., CVPR 2018, Eq. 4): features of sr in a discriminator against gt's.
+
+    Args:
+        criterion: 'l1', 'l2' (= 'mse') or 'charbonnier'.
+        loss_weight, reduction: as of the pixel losses.
+    """
+
+    def __init__(self, criterion: str = 'l1', loss_weight: float = 1.0, reduction: str = 'mean') -> None:
+        super().__init__()
+        self.criterion = choose('criterion', criterion, CRITERIA)(loss_weight, reduction)
+
+    def forward(self, fake: Sequence[Sequence[Tensor]], real: Sequence[Sequence[Tensor]]) -> Tensor:
+        """Features by scale, then layer; the last layer is the prediction and is left out. Mean over the scales."""
+        terms = [
+            self.criterion(f, r.detach())
+            for f_scale, r_scale in zip(fake, real)
+            for f, r in zip(f_scale[:-1], r_scale[:-1])
+        ]
+        return sum(terms) / len(fake)
 
 
 def generator_loss(gan: nn.Module, real_pred: Tensor | None, fake_pred: Tensor, relativistic: bool) -> Tensor:

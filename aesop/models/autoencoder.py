@@ -43,9 +43,9 @@ class AEModel(SRModel):
         """As `SRModel.step`; terms `l_pix` (at HR) and `l_pix_at_LR`."""
         self._set_learning_rates(current_iter)
         self._freeze_decoder(current_iter <= self.options.train.freeze_decoder)
-        lq, gt = self._inputs(batch)
+        lq, gt, sharp = self._inputs(batch)
         reconstruction, bottleneck = self._parallel_g(gt, return_lr=True)
-        terms = dict(self._supervision(reconstruction, gt))
+        terms = dict(self._supervision(reconstruction, gt, sharp))
         if self._loss_at_lr is not None:
             terms['l_pix_at_LR'] = self._loss_at_lr(bottleneck, lq)
         self._descend(self.optim_g, sum(terms.values()))

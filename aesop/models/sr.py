@@ -20,10 +20,14 @@ State = dict[str, Any]
 OTHER_RUN = (
     'It is of another run: go on with the options of that one, or start from its weights with path.pretrain_network_g'
 )
-PARTS = {'network_g': ('net_g', 'net_g_ema', 'optim_g'), 'network_d': ('net_d', 'optim_d')}
+PARTS = {
+    'network_g': ('net_g', 'net_g_ema', 'optim_g'),
+    'network_d': ('net_d', 'optim_d'),
+    'network_d_grad': ('net_d_grad', 'optim_d_grad'),
+}
 
 
-@MODELS.register()
+@MODELS.register('RealESRNetModel')
 class SRModel:
     """Trains `net_g` with a pixel loss (and, where the options have them, further losses): the PSNR-oriented model.
 
@@ -76,6 +80,10 @@ class SRModel:
         losses = {name: self._loss(key, getattr(train, key)) for name, key in named.items()}
         losses |= {name: self._loss(f'losses.{name}', block) for name, block in train.losses.items()}
         self.losses = {name: loss for name, loss in losses.items() if loss is not None}
+        # Real-ESRNet's option file says `gt_usm` for both what is degraded and what the pixel loss aims at.
+        pixel = options.gt_usm if options.l1_gt_usm is None else options.l1_gt_usm
+        aims = {'pix': pixel, 'percep': options.percep_gt_usm, 'gan': options.gan_gt_usm}
+        self._sharpened = {name for name, sharpened in aims.items() if sharpened}
 
     def _loss(self, key: str, block: dict[str, Any] | None) -> nn.Module | None:
         """The loss of the block `train.<key>`, None where there is none."""
@@ -96,16 +104,17 @@ class SRModel:
         """One optimisation step.
 
         Args:
-            batch: 'lq' (N, 3, h, w) and 'gt' (N, 3, H, W), RGB in [0, 1], on any device.
+            batch: 'lq' (N, 3, h, w) and 'gt' (N, 3, H, W), RGB in [0, 1], on any device; real-world training adds
+                'gt_usm', the sharpened ground truth.
             current_iter: number of this iteration, from 1; decides learning rates and what is trained.
 
         Returns:
             Detached scalars on the device: each loss term, weighted as it enters the total.
         """
         self._set_learning_rates(current_iter)
-        lq, gt = self._inputs(batch)
+        lq, gt, sharp = self._inputs(batch)
         sr = self._parallel_g(lq)
-        terms = dict(self._supervision(sr, gt))
+        terms = dict(self._supervision(sr, gt, sharp))
         self._descend(self.optim_g, sum(terms.values()))
         self._update_ema()
         return {name: term.detach() for name, term in terms.items()}
@@ -128,9 +137,8 @@ class SRModel:
         states = {'net_g': {'params': checkpoint.network_state_dict(self.net_g)}}
         if self.net_g_ema is not None:
             states['net_g']['params_ema'] = checkpoint.network_state_dict(self.net_g_ema)
-        if self.net_d is not None:
-            states['net_d'] = {'params': checkpoint.network_state_dict(self.net_d)}
-        return states
+        others = self._nets.keys() - {'net_g', 'net_g_ema'}
+        return states | {name: {'params': checkpoint.network_state_dict(self._nets[name])} for name in others}
 
     def state_dict(self) -> State:
         """Everything that training changes: networks, EMA, optimisers. Schedules are functions of the iteration."""
@@ -167,13 +175,15 @@ class SRModel:
             # Hyper-parameters stay those of the options; the learning rate is a function of the iteration.
             optimiser.load_state_dict(optimiser.state_dict() | {'state': state[name]['state']})
 
-    def _inputs(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
-        return tuple(batch[name].to(self.device, non_blocking=True) for name in ('lq', 'gt'))
+    def _inputs(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
+        """lq, gt and, where there is one, the sharpened gt (else gt again), on the device."""
+        lq, gt = (batch[name].to(self.device, non_blocking=True) for name in ('lq', 'gt'))
+        return lq, gt, batch['gt_usm'].to(self.device, non_blocking=True) if 'gt_usm' in batch else gt
 
-    def _supervision(self, sr: Tensor, gt: Tensor) -> Iterator[tuple[str, Tensor]]:
+    def _supervision(self, sr: Tensor, gt: Tensor, sharp: Tensor) -> Iterator[tuple[str, Tensor]]:
         """The generator's loss terms, one after the other, so that the caller may free each before the next."""
         for name, loss in self.losses.items():
-            value = loss(sr, gt)
+            value = loss(sr, sharp if name in self._sharpened else gt)
             named = value if isinstance(value, dict) else {name: value}
             yield from ((self.prefix + key, term) for key, term in named.items())
 

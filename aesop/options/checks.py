@@ -26,7 +26,8 @@ from aesop.registry import ARCHS, DATASETS, LOSSES, METRICS, MODELS, did_you_mea
 Problem = tuple[Key, str]
 Find = Callable[[str], Any]  # the class (or function) of a name; UserError where there is none
 
-LOSS_KEYS = ('pixel_opt', 'pixel_at_LR_opt', 'aesop_opt', 'artifacts_opt', 'perceptual_opt', 'gan_opt')
+LOSS_KEYS = ('pixel_opt', 'pixel_at_LR_opt', 'aesop_opt', 'artifacts_opt', 'perceptual_opt', 'branch_opt')
+LOSS_KEYS += ('gan_opt', 'gan_grad_opt')
 UNUSABLE = ('LBFGS', 'Muon', 'Optimizer', 'SparseAdam')  # these want a closure, or not the tensors of a network
 
 SELF_EVIDENT = ('extra_forbidden', 'missing', 'union_tag_invalid', 'union_tag_not_found')
@@ -185,12 +186,12 @@ def check_parts(data: dict[str, Any]) -> Iterator[Problem]:
 
 
 def _parts(data: dict[str, Any]) -> Iterator[tuple[Key, Any, Find]]:
-    for name in ('network_g', 'network_d'):
+    for name in ('network_g', 'network_d', 'network_d_grad'):
         yield from ((key, block, ARCHS.get) for key, block in _matches(data, (name,)))
     for name in LOSS_KEYS:
         yield from ((key, block, LOSSES.get) for key, block in _matches(data, ('train', name)))
     yield from ((key, block, LOSSES.get) for key, block in _matches(data, ('train', 'losses', '*')))
-    for name in ('optim_g', 'optim_d'):
+    for name in ('optim_g', 'optim_d', 'optim_d_grad'):
         yield from ((key, block, _optimizer) for key, block in _matches(data, ('train', name)))
     yield from ((key, block, DATASETS.get) for key, block in _matches(data, ('datasets', '*')))
     for pattern in (('val', 'metrics', '*'), ('datasets', '*', 'metrics', '*')):

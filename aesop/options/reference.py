@@ -66,7 +66,7 @@ def markdown() -> str:
         'Dataset': 'datasets.NAME',
         'Paths': 'path',
         'Train': 'train',
-        'Optimizer': 'train.optim_g, train.optim_d',
+        'Optimizer': 'train.optim_g, train.optim_d, train.optim_d_grad',
         'MultiStepLR': 'train.scheduler',
         'MultiStepRestartLR': 'train.scheduler',
         'CosineAnnealingRestartLR': 'train.scheduler',

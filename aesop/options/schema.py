@@ -76,6 +76,12 @@ def _dataset_name(name: str) -> str:
     return name
 
 
+def _loss_name(name: str) -> str:
+    if name in ('pix', 'aesop', 'percep', 'style', 'gan', 'gan_grad', 'artifacts', 'branch'):
+        raise ValueError('is the name of a loss that has its own key; choose another')
+    return name
+
+
 def _names(names: Any) -> Any:
     return [names] if isinstance(names, str) else names
 
@@ -106,7 +112,6 @@ class Dataset(Part):
     batch_size_per_gpu: Positive = Field(1, description='Images a batch, on each GPU.')
     num_worker_per_gpu: Count = Field(0, description='Processes that read data, for each GPU; 0 reads in the main one.')
     pin_memory: bool = Field(True, description='Copy batches to the GPU from pinned memory.')
-    persistent_workers: bool = Field(True, description='Keep the workers from one epoch to the next.')
     metrics: dict[str, as_dict(Metric)] = Field(
         default_factory=dict, description='Metrics of this data set, in place of `val.metrics`.'
     )
@@ -159,15 +164,18 @@ class Paths(Block):
     pretrain_network_d: str | None = Field(None, description='Weights that the discriminator starts from.')
     param_key_d: str = Field('params', description='As param_key_g.')
     strict_load_d: bool = Field(True, description='As strict_load_g.')
+    pretrain_network_d_grad: str | None = Field(None, description='Weights that network_d_grad starts from.')
+    param_key_d_grad: str = Field('params', description='As param_key_g.')
+    strict_load_d_grad: bool = Field(True, description='As strict_load_g.')
     pretrain_network_decoder: str | None = Field(
         None, description="Weights that the auto-encoder's decoder starts from: a PSNR-oriented network."
     )
     param_key_decoder: str = Field('params', description='As param_key_g.')
     strict_load_decoder: bool = Field(True, description='As strict_load_g.')
     resume_state: str | None = Field(None, description='State file to go on from.')
-    ignore_resume_networks: Annotated[list[str], BeforeValidator(_names)] = Field(
-        [], description='Networks (network_g, network_d) that keep their pretrained weights when a state is resumed.'
-    )
+    ignore_resume_networks: Annotated[
+        list[Literal['network_g', 'network_d', 'network_d_grad']], BeforeValidator(_names)
+    ] = Field([], description='Networks that keep their pretrained weights when resume_state is resumed.')
     experiments_root: str | None = Field(None, description='Folder of the runs; default: experiments.')
 
 
@@ -183,6 +191,7 @@ class Train(Block):
     )
     optim_g: as_dict(Optimizer) | None = Field(None, description='Optimiser of the generator (or auto-encoder).')
     optim_d: as_dict(Optimizer) | None = Field(None, description='Optimiser of the discriminator.')
+    optim_d_grad: as_dict(Optimizer) | None = Field(None, description='Optimiser of network_d_grad.')
     scheduler: as_dict(Scheduler) | None = Field(None, description='Schedule of the learning rates; default: constant.')
     net_d_iters: Positive = Field(1, description='The generator is trained every so many iterations.')
     net_d_init_iters: Count = Field(0, description='Iterations in which the discriminator is trained alone, at first.')
@@ -195,7 +204,11 @@ class Train(Block):
     artifacts_opt: as_dict(Loss) | None = Field(None, description="LDL's artifact loss; needs ema_decay.")
     perceptual_opt: as_dict(Loss) | None = Field(None, description='Perceptual (and style) loss.')
     gan_opt: as_dict(Loss) | None = Field(None, description='Adversarial loss.')
-    losses: dict[str, as_dict(Loss)] = Field(
+    gan_grad_opt: as_dict(Loss) | None = Field(None, description='Adversarial loss of network_d_grad.')
+    branch_opt: as_dict(Loss) | None = Field(
+        None, description="Loss of SPSRNet's gradient branch against the gradient map of the ground truth."
+    )
+    losses: dict[Annotated[str, AfterValidator(_loss_name)], as_dict(Loss)] = Field(
         default_factory=dict, description='Further losses of the generator, by the names they are logged under.'
     )
 
@@ -237,6 +250,7 @@ IGNORED = {
     'val.use_pbar': 'there is a progress bar where there is a terminal',
     'datasets.*.prefetch_mode': 'batches are always fetched ahead',
     'datasets.*.num_prefetch_queue': 'batches are always fetched ahead',
+    'datasets.*.persistent_workers': 'workers live as long as the run',
 }
 
 
@@ -261,6 +275,7 @@ class Options(Block):
     )
     network_g: as_dict(Network) | None = Field(None, description='Generator, or the auto-encoder.')
     network_d: as_dict(Network) | None = Field(None, description='Discriminator.')
+    network_d_grad: as_dict(Network) | None = Field(None, description='Discriminator of gradient maps (SPSR).')
     path: Paths = Field(Paths(), description='Weights and folders.')
     train: Train | None = Field(None, description='Training; without it the model only predicts.')
     val: Val = Field(Val(), description='Validation.')

@@ -72,3 +72,22 @@ def test_a_step_downhill_does_what_each_side_wants(relativistic):
 def test_unknown_kind_is_a_users_mistake():
     with pytest.raises(UserError, match='gan_type: there is no "vanila".*Did you mean "vanilla"'):
         gan('vanila')
+
+
+def test_several_scales_count_by_their_mean_and_features_by_their_last_entry():
+    single, several = (build_loss({'type': kind, 'gan_type': 'lsgan'}) for kind in ('GANLoss', 'MultiScaleGANLoss'))
+    a, b = torch.tensor([0.5, 2.0]), torch.tensor([[3.0]])
+    assert several(a, True).item() == single(a, True).item()
+    expected = (single(a, True) + single(b, True)) / 2
+    assert several([a, b], True).item() == expected.item()
+    assert several([[b, a], [a, b]], True).item() == expected.item()
+
+
+def test_feature_matching_leaves_the_prediction_out_and_the_truth_alone():
+    loss = build_loss({'type': 'GANFeatLoss', 'loss_weight': 2.0})
+    fake = [[torch.full((1, 2), 1.0, requires_grad=True), torch.tensor([9.0])], [torch.zeros(3), torch.tensor([9.0])]]
+    real = [[torch.full((1, 2), 4.0, requires_grad=True), torch.zeros(1)], [torch.ones(3), torch.zeros(1)]]
+    value = loss(fake, real)
+    assert value.item() == (2 * 3 + 2 * 1) / 2
+    value.backward()
+    assert fake[0][0].grad is not None and real[0][0].grad is None

@@ -224,6 +224,73 @@ def test_plain_gan_is_neither_relativistic_nor_halved():
     compare(model, Plain(model, {'l_g_pix': l1(0.01)}, relativistic=False))
 
 
+def test_spsr_has_a_second_discriminator_on_gradient_maps_and_a_branch_loss():
+    torch.manual_seed(0)
+    spsr = {'type': 'SPSRNet', 'in_nc': 3, 'out_nc': 3, 'nf': 8, 'nb': 23, 'gc': 4}
+    pixel = {'type': 'L1Loss', 'loss_weight': 0.5}
+    train = PIXEL | GAN | {'gan_grad_opt': GAN['gan_opt'], 'optim_d_grad': ADAM, 'branch_opt': pixel}
+    options = options_of(
+        'ESRGANModel', train | {'losses': {'grad': {'type': 'GradientLoss', 'loss_weight': 0.1}}}, spsr
+    )
+    options['network_d_grad'] = D
+    model = build_model(options, 'cpu')
+    g, d, d_grad = (copy.deepcopy(model._nets[name]) for name in ('net_g', 'net_d', 'net_d_grad'))
+    adams = [torch.optim.Adam(net.parameters(), lr=1e-3, betas=(0.9, 0.99)) for net in (g, d, d_grad)]
+
+    def edges(x):  # central differences, zero outside, length of the gradient
+        x = F.pad(x, (1, 1, 1, 1))
+        dx, dy = x[..., 1:-1, 2:] - x[..., 1:-1, :-2], x[..., 2:, 1:-1] - x[..., :-2, 1:-1]
+        return (dx**2 + dy**2 + 1e-6).sqrt()
+
+    def gan(pred, is_real):
+        return F.binary_cross_entropy_with_logits(pred, torch.full_like(pred, float(is_real)))
+
+    for i, batch in enumerate(batches(2), start=1):
+        gt = batch['gt']
+        sr, branch = g(batch['lq'], return_branch=True)
+        expected = {
+            'l_g_pix': 0.01 * (sr - gt).abs().mean(),
+            'l_g_grad': 0.1 * (edges(sr) - edges(gt)).abs().mean(),
+            'l_g_branch': 0.5 * (branch - edges(gt)).abs().mean(),
+        }
+        for suffix, net, view in (('', d, lambda x: x), ('_grad', d_grad, edges)):
+            real, fake = net(view(gt)).detach(), net(view(sr))
+            both = gan(real - fake.mean(), False) + gan(fake - real.mean(), True)
+            expected[f'l_g_gan{suffix}'] = 0.005 * both / 2
+        adams[0].zero_grad()
+        sum(expected.values()).backward()
+        adams[0].step()
+        for suffix, net, view, adam in (('', d, lambda x: x, adams[1]), ('_grad', d_grad, edges, adams[2])):
+            real, fake = net(view(gt)), net(view(sr.detach()))
+            adam.zero_grad()
+            expected[f'l_d_real{suffix}'] = 0.5 * gan(real - fake.detach().mean(), True)
+            expected[f'l_d_fake{suffix}'] = 0.5 * gan(fake - real.detach().mean(), False)
+            (expected[f'l_d_real{suffix}'] + expected[f'l_d_fake{suffix}']).backward()
+            adam.step()
+            expected |= {f'out_d_real{suffix}': real.mean(), f'out_d_fake{suffix}': fake.mean()}
+        got = {name: value.item() for name, value in model.step(batch, i).items()}
+        assert got == pytest.approx({name: value.item() for name, value in expected.items()}, rel=5e-4, abs=1e-6)
+
+
+def test_real_world_losses_aim_at_the_sharpened_truth_where_the_options_say_so(ae_file):
+    torch.manual_seed(0)
+    supervision = {'type': 'AutoEncoderLoss', 'autoencoder_arch': AE, 'autoencoder_load': {'path': ae_file}}
+    options = options_of('AesopRealESRGANArtifactsDisModel', PIXEL | GAN | {'aesop_opt': supervision})
+    options |= {'l1_gt_usm': True, 'percep_gt_usm': True, 'gan_gt_usm': False}
+    model = build_model(options, 'cpu')
+    batch = next(batches(1))
+    batch['gt_usm'] = batch['gt'].flip(-1)
+    sr, gt = model.net_g(batch['lq']).detach(), batch['gt']
+    real = copy.deepcopy(model.net_d)(gt)
+    got = model.step(batch, 1)
+    assert got['l_g_pix'].item() == pytest.approx(l1(0.01)(sr, batch['gt_usm'], None).item(), rel=1e-5)
+    assert got['l_g_aesop'].item() == pytest.approx(aesop(ae_file)(sr, gt, None).item(), rel=1e-4)
+    assert got['out_d_real'].item() == pytest.approx(real.mean().item(), abs=1e-5)
+    assert got['l_d_real'].item() == pytest.approx(
+        F.binary_cross_entropy_with_logits(real, torch.ones_like(real)).item(), rel=1e-4
+    )
+
+
 def test_generator_waits_for_net_d_init_iters_and_net_d_iters():
     torch.manual_seed(0)
     schedule = {'net_d_iters': 2, 'net_d_init_iters': 2}
