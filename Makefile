@@ -16,8 +16,9 @@ setup: .venv/installed
 demo: setup
 	$(BIN)/python scripts/demo.py $(if $(DATA),--data '$(DATA)')
 
+# A process a core, each on one thread: small networks gain nothing from more.
 test: setup
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 
 lint: setup
 	$(BIN)/ruff check .

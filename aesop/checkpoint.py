@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any
 
 import torch
+import yaml
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -21,6 +22,7 @@ logger = logging.getLogger(__name__)
 
 StateDict = dict[str, Tensor]
 
+PRETRAINED = Path('experiments/pretrained_models')  # where the files of weights.yml are looked for
 COMPUTED = ('attn_mask', 'relative_position_index')  # buffers in files that a network works out by itself
 
 
@@ -61,10 +63,13 @@ def load(path: str | Path) -> Any:
 
     A path that ends in `.safetensors` gives a flat dict of tensors; that format has no checksums.
 
+    Args:
+        path: or a name that `find_weights` knows.
+
     Raises:
         UserError: the file is missing, truncated, corrupted, or would run code.
     """
-    path = Path(path)
+    path = find_weights(path)
     if not path.is_file():
         raise UserError(f'{path}: there is no such file; check the path')
     damaged = f'{path} is damaged ({{}}): copy or download it again, or use an earlier one'
@@ -96,6 +101,26 @@ def load(path: str | Path) -> Any:
     except Exception as error:  # a damaged file fails in as many ways as there are bytes
         reason = str(error).strip().split('\n')[0] or type(error).__name__
         raise UserError(damaged.format(reason)) from error
+
+
+def manifest() -> dict[str, dict[str, Any]]:
+    """The published weights that `weights.yml` lists, by name: file, purpose, url or page, licence, ..."""
+    return yaml.safe_load(Path(__file__).with_name('weights.yml').read_text(encoding='utf-8'))
+
+
+def find_weights(name: str | Path) -> Path:
+    """The file that an option means: a path, or a name in `weights.yml`, whose file lies in PRETRAINED.
+
+    Raises:
+        UserError: it is such a name, and the file is not there.
+    """
+    entry = None if Path(name).is_file() else manifest().get(str(name))
+    if entry is None:
+        return Path(name)
+    path = PRETRAINED / entry['file']
+    if not path.is_file():
+        raise UserError(f'{name}: there is no file {path}; get it with `python scripts/download_weights.py {name}`')
+    return path
 
 
 def _safetensors(path: Path) -> ModuleType:

@@ -36,7 +36,7 @@ class Registry:
         def add(part: Any) -> Any:
             for name in (part.__name__, *aliases):
                 if name in self._parts:
-                    raise ValueError(f'two {self.kind}s are registered as "{name}"; rename one')
+                    raise ValueError(f'a {self.kind} called "{name}" is registered already; rename one of the two')
                 self._parts[name] = part
             return part
 

@@ -3,7 +3,7 @@
 python scripts/recipe_steps.py [FILE ...] [--vgg FILE]
 
 Every recipe has a process of its own, so that the peak memory is its own. The pretrained weights that an option file
-names are left out; everything else is as the file says.
+names are left out; everything else is as the file says. Rows of recipes that are not measured now stay.
 """
 
 import argparse
@@ -11,7 +11,6 @@ import math
 import os
 import platform
 import resource
-import shlex
 import shutil
 import sys
 import time
@@ -27,8 +26,10 @@ from torch import Tensor, nn
 from torch.utils.data import default_collate
 
 from aesop.data import build_dataset
+from aesop.data.degradation import build_degradation
+from aesop.data.realesrgan import RealESRGANDataset
 from aesop.errors import UserError
-from aesop.models import build_model
+from aesop.models import SRModel, build_model
 from aesop.options import Options, load_options
 
 ROOT = Path(__file__).parents[1]
@@ -40,28 +41,34 @@ RSS_UNIT = 1 if sys.platform == 'darwin' else 1024  # ru_maxrss is in KiB on Lin
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    recipes = [path.relative_to(ROOT).as_posix() for path in sorted(ROOT.glob('options/train_*.yml'))]
-    parser.add_argument('files', nargs='*', default=recipes, help='option files; default: all options/train_*.yml')
+    recipes = [path.relative_to(ROOT).as_posix() for path in sorted(ROOT.glob('options/**/train_*.yml'))]
+    parser.add_argument('files', nargs='*', default=recipes, help='option files; default: all options/**/train_*.yml')
     parser.add_argument('--vgg', help='VGG19 features for the perceptual loss (a file, or its name in AESOP_WEIGHTS)')
     args = parser.parse_args()
-    rows = []
     try:
         for file in args.files:
             with ProcessPoolExecutor(1, get_context('spawn')) as own_process:
-                rows.append(own_process.submit(measure, file, args.vgg).result())
-            print(rows[-1])
+                row = own_process.submit(measure, file, args.vgg).result()
+            print(row, flush=True)
+            write(file, row)
     except UserError as error:
         sys.exit(f'recipe_steps: {error}')
-    before, rest = PAGE.read_text().split(BEGIN)
-    PAGE.write_text(f'{before}{BEGIN}\n{report(rows)}\n{END}{rest.split(END)[1]}')
     return 0
+
+
+def write(file: str, row: str) -> None:
+    """Puts a recipe's row into the page's table."""
+    before, rest = PAGE.read_text().split(BEGIN)
+    table, after = rest.split(END)
+    rows = {line.split('`')[1]: line for line in table.splitlines() if line.startswith('| `')} | {file: row}
+    PAGE.write_text(f'{before}{BEGIN}\n{report([rows[name] for name in sorted(rows)])}\n{END}{after}')
 
 
 def measure(file: str, vgg: str | None) -> str:
     """The table's row of an option file, after a step in which every loss term was finite and every network moved."""
     options = load_options(file)
     options.require('train')
-    overrides = [f'path.pretrain_network_{which}=~' for which in ('g', 'd', 'decoder')]
+    overrides = [f'path.pretrain_network_{which}=~' for which in ('g', 'd', 'd_grad', 'decoder')]
     if options.train.aesop_opt:
         overrides.append('train.aesop_opt.autoencoder_load=~')
     if vgg and options.train.perceptual_opt:
@@ -70,8 +77,7 @@ def measure(file: str, vgg: str | None) -> str:
     torch.manual_seed(options.manual_seed)
     model = build_model(options, 'cpu')
     batch = photograph(options)
-    networks = [net for net in (model.net_g, model.net_d) if net is not None]
-    before = [first_weights(net) for net in networks]
+    before = first_weights(model)
 
     start = time.perf_counter()
     terms = {name: value.item() for name, value in model.step(batch, current_iter=1).items()}
@@ -79,9 +85,12 @@ def measure(file: str, vgg: str | None) -> str:
     gigabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * RSS_UNIT / 2**30
 
     assert all(map(math.isfinite, terms.values())), terms
-    assert not any(torch.equal(old, first_weights(net)) for old, net in zip(before, networks)), 'a network did not move'
+    now = first_weights(model)
+    assert not any(torch.equal(old, now[name]) for name, old in before.items()), 'a network did not move'
     ae = model.losses['aesop'].ae if 'aesop' in model.losses else None
     counts = [f'{parameters(net):,}' if net else '' for net in (model.net_g, model.net_d, ae)]
+    if options.network_d_grad:
+        counts[1] += ', twice'  # SPSR's two are alike
     losses = ', '.join(f'{name} {value:.3g}' for name, value in terms.items() if name.startswith('l_'))
     patch = options.datasets['train']['gt_size']
     return f'| {" | ".join([f"`{file}`", str(patch), *counts, f"{seconds:.1f}", f"{gigabytes:.1f} GiB", losses])} |'
@@ -93,11 +102,13 @@ def photograph(options: Options) -> dict[str, Any]:
         shutil.copy(path, folder)
         block = options.datasets['train'] | {'dataroot_gt': folder}
         dataset = build_dataset(block, scale=options.scale, seed=options.manual_seed)
-        return default_collate([dataset[0]])
+        batch = default_collate([dataset[0]])
+    return build_degradation(options, 'cpu')(batch) if isinstance(dataset, RealESRGANDataset) else batch
 
 
-def first_weights(net: nn.Module) -> Tensor:
-    return next(net.parameters()).detach().clone()
+def first_weights(model: SRModel) -> dict[str, Tensor]:
+    """The first tensor of each network that is trained."""
+    return {name: next(iter(file['params'].values())).clone() for name, file in model.network_states().items()}
 
 
 def parameters(net: nn.Module) -> int:
@@ -107,8 +118,8 @@ def parameters(net: nn.Module) -> int:
 def report(rows: list[str]) -> str:
     header = [f'| {COLUMNS} |', '|---' * len(COLUMNS.split(' | ')) + '|']
     machine = (
-        f'{time.strftime("%Y-%m-%d")}: `python {shlex.join(sys.argv)}`; threads: {torch.get_num_threads()}, '
-        f'cores: {os.cpu_count()} ({platform.system()}, {platform.machine()}), PyTorch {torch.__version__}.'
+        f'Last written {time.strftime("%Y-%m-%d")}; threads: {torch.get_num_threads()}, cores: {os.cpu_count()} '
+        f'({platform.system()}, {platform.machine()}), PyTorch {torch.__version__}.'
     )
     return '\n'.join([*header, *rows, '', machine])
 

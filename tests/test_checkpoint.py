@@ -387,3 +387,22 @@ def test_a_missing_safetensors_package_is_told(tmp_path, monkeypatch):
         checkpoint.load(tmp_path / 'net.safetensors')
     with pytest.raises(UserError, match='pip install safetensors'):
         checkpoint.save_network(tmp_path / 'new.safetensors', tiny().state_dict())
+
+
+# Weights by name
+
+
+def test_an_option_names_weights_by_path_or_as_the_manifest_does(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = checkpoint.PRETRAINED / checkpoint.manifest()['ESRGAN_x4']['file']
+    with pytest.raises(UserError, match=f'ESRGAN_x4: there is no file {path}; .*scripts/download_weights.py ESRGAN_x4'):
+        checkpoint.load_network(blank(), 'ESRGAN_x4')
+    checkpoint.save_network(path, tiny().state_dict())
+    assert checkpoint.find_weights('ESRGAN_x4') == path
+    net = blank()
+    checkpoint.load_network(net, 'ESRGAN_x4')
+    assert same(net, tiny())
+    for other in ('folder/ESRGAN_x4', 'unknown'):
+        assert str(checkpoint.find_weights(other)) == other
+    checkpoint.save_network('ESRGAN_x4', blank().state_dict())  # a file of that name is what a path means
+    assert str(checkpoint.find_weights('ESRGAN_x4')) == 'ESRGAN_x4'

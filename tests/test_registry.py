@@ -24,7 +24,7 @@ def test_a_part_is_built_by_name_or_alias_and_the_block_stays_as_it_is(parts):
 
 
 def test_two_parts_of_one_name_are_refused(parts):
-    with pytest.raises(ValueError, match='two parts are registered as "OldName"'):
+    with pytest.raises(ValueError, match='a part called "OldName" is registered already'):
         parts.register()(type('OldName', (), {}))
 
 

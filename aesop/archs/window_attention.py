@@ -19,8 +19,8 @@ def to_windows(x: Tensor, window: int) -> Tensor:
 
 def from_windows(x: Tensor, h: int, w: int, window: int) -> Tensor:
     """The inverse of `to_windows`."""
-    x = x.view(len(x), h // window, w // window, window, window, -1).transpose(2, 3)
-    return x.reshape(len(x), h, w, -1)
+    n, channels = x.shape[0], x.shape[-1]  # not len(x): an export would take it for a constant
+    return x.view(n, h // window, w // window, window, window, channels).transpose(2, 3).reshape(n, h, w, channels)
 
 
 def shift_mask(h: int, w: int, window: int, device: torch.device | None = None) -> Tensor:

@@ -1,4 +1,4 @@
-"""Console, log file and TensorBoard of a run."""
+"""Console, log file, TensorBoard and Weights & Biases of a run."""
 
 import logging
 import sys
@@ -6,6 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from logging.handlers import MemoryHandler
 from pathlib import Path
+from typing import Any
+
+logger = logging.getLogger(__name__)
 
 FORMAT = logging.Formatter('%(asctime)s %(levelname)s: %(message)s')
 
@@ -53,21 +56,37 @@ def muted(name: str) -> Iterator[None]:
 
 
 class Scalars:
-    """TensorBoard under `tb_logger/<name>`; `folder` None writes nothing."""
+    """A run's numbers: to TensorBoard in `folder` (None: not there), and to Weights & Biases.
 
-    def __init__(self, folder: Path | None, first_iter: int) -> None:
-        self._writer = None
+    Args:
+        first_iter: the first that will be added; what TensorBoard has from there on is hidden, not shown twice.
+        wandb: arguments of `wandb.init`; None, or where the package is not installed: not there.
+    """
+
+    def __init__(self, folder: Path | None, first_iter: int, wandb: dict[str, Any] | None = None) -> None:
+        self._writer = self._wandb = None
         if folder is not None:
             from torch.utils.tensorboard import SummaryWriter
 
-            # What an interrupted run wrote after the state it goes on from is hidden, not shown twice.
             self._writer = SummaryWriter(str(folder), purge_step=first_iter)
+        if wandb is not None:
+            try:
+                from wandb import init
+            except ImportError:
+                logger.warning('logger.wandb: the package wandb is not installed, so nothing is logged there')
+            else:
+                self._wandb = init(**wandb)
 
     def add(self, values: dict[str, float], iteration: int, prefix: str) -> None:
+        named = {f'{prefix}/{name}': value for name, value in values.items()}
         if self._writer is not None:
-            for name, value in values.items():
-                self._writer.add_scalar(f'{prefix}/{name}', value, iteration)
+            for name, value in named.items():
+                self._writer.add_scalar(name, value, iteration)
+        if self._wandb is not None:
+            self._wandb.log(named, step=iteration)
 
     def close(self) -> None:
         if self._writer is not None:
             self._writer.close()
+        if self._wandb is not None:
+            self._wandb.finish()

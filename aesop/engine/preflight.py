@@ -11,7 +11,7 @@ from torch import nn
 
 from aesop.archs import build_network
 from aesop.archs.backbones import backbone_file
-from aesop.checkpoint import load_network
+from aesop.checkpoint import find_weights, load_network
 from aesop.data import ImageDataset, build_dataset
 from aesop.engine.logs import muted
 from aesop.engine.validation import metric_blocks
@@ -86,7 +86,7 @@ def _dataset(options: Options, key: str) -> ImageDataset:
 def _networks(options: Options, problems: list[str]) -> dict[str, nn.Module]:
     """The networks that the run trains or evaluates; the weights that `path` names have been tried on them."""
     networks = {}
-    for which in ('g', 'd') if options.train else ('g',):
+    for which in ('g', 'd', 'd_grad') if options.train else ('g',):
         block = getattr(options, f'network_{which}')
         if block is not None:
             with at(f'network_{which}', problems):
@@ -115,7 +115,7 @@ def _check_files(place: str, block: dict[str, Any], problems: list[str]) -> None
 
 def _try(net: nn.Module, path: str | None, key: str, strict: bool = True) -> None:
     if path is not None:
-        _require_file(path)
+        _require_file(find_weights(path))
         load_network(net, path, key, strict)
 
 

@@ -31,7 +31,7 @@ def test(options: Options, device: torch.device, debug: bool = False) -> int:
     root = Path('results') / options.name
     datasets = preflight.prepare(options, ('test', 'val'), root)
     model = build_model(options, device)
-    metrics = {key: build_metrics(options, key, device) for key in datasets}
+    metrics = build_metrics(options, datasets, device)
     if distributed.is_main():
         aside = move_aside(root)
         also_to(root / 'test.log')

@@ -49,7 +49,7 @@ def train(options: Options, device: torch.device, auto_resume: bool = False, deb
     training_set = datasets.pop('train')
     seed_everything(options.manual_seed)  # the same on every rank: the networks must start alike
     model = build_model(options, device)
-    metrics = {key: build_metrics(options, key, device) for key in datasets}
+    metrics = build_metrics(options, datasets, device)
 
     degrade = build_degradation(options, device) if isinstance(training_set, RealESRGANDataset) else None
     run = TrainingRun(options, model, experiment, datasets, metrics, degrade, limit=2 if debug else None)
@@ -109,7 +109,7 @@ class TrainingRun:
         )
         folder = Path('tb_logger') / self.options.name
         use_tensorboard = self.options.logger.use_tb_logger and distributed.is_main()
-        self.scalars = Scalars(folder if use_tensorboard else None, self.iter + 1)
+        self.scalars = Scalars(folder if use_tensorboard else None, self.iter + 1, self._wandb())
         self._announce(training_set, total)
         self._clock = Clock(self.elapsed, self.iter)
         bar = tqdm(
@@ -209,6 +209,14 @@ class TrainingRun:
             )
         kept = f', with the weights of {", ".join(keep)} as they are' if keep else ''
         logger.info('going on from iteration %d (%s)%s', self.iter, state['file'], kept)
+
+    def _wandb(self) -> dict[str, Any] | None:
+        """Arguments of `wandb.init`, where the options name a project; only the main rank logs there."""
+        wandb = self.options.logger.wandb
+        if wandb is None or wandb.project is None or not distributed.is_main():
+            return None
+        about = {'name': self.options.name, 'config': self.options.to_dict()}
+        return about | {'project': wandb.project, 'id': wandb.resume_id, 'resume': 'allow'}
 
     def _announce(self, training_set: Any, total: int) -> None:
         parameters = {name: sum(p.numel() for p in net.parameters()) for name, net in self._networks()}

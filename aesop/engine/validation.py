@@ -1,7 +1,8 @@
 """Runs a model over a whole data set: every rank its share, the mean exact over all images."""
 
+import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,13 +38,18 @@ def metric_blocks(options: Options, dataset: str) -> tuple[str, dict[str, dict[s
     return (f'datasets.{dataset}.metrics', own) if own else ('val.metrics', options.val.metrics)
 
 
-def build_metrics(options: Options, dataset: str, device: torch.device) -> Metrics:
-    """The metrics of `datasets.<dataset>` by the names the user gave, on `device`."""
-    key, blocks = metric_blocks(options, dataset)
-    metrics = {}
-    for name, block in blocks.items():
-        with at(f'{key}.{name}'):
-            metrics[name] = build_metric(block).to(device)
+def build_metrics(options: Options, datasets: Iterable[str], device: torch.device) -> dict[str, Metrics]:
+    """The metrics of each `datasets.<name>`, by the names the user gave, on `device`; equal ones are built once."""
+    built: dict[str, Callable[..., Tensor]] = {}
+    metrics: dict[str, Metrics] = {}
+    for dataset in datasets:
+        place, blocks = metric_blocks(options, dataset)
+        content = {name: json.dumps(block, sort_keys=True) for name, block in blocks.items()}
+        for name, block in blocks.items():
+            if content[name] not in built:
+                with at(f'{place}.{name}'):
+                    built[content[name]] = build_metric(block).to(device)
+        metrics[dataset] = {name: built[key] for name, key in content.items()}
     return metrics
 
 
@@ -57,7 +63,7 @@ def evaluate(
     """Predicts every image of `dataset` and measures it.
 
     Args:
-        metrics: as `build_metrics` returns.
+        metrics: by name, as `build_metrics` returns them for each data set.
         image_path: where to write the prediction of an image, given its name; None writes none.
         limit: stop after this many images (a trial run).
     """

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from aesop.archs import build_network
 from aesop.checkpoint import load_network
 from aesop.errors import UserError, at
-from aesop.losses.pixel import CRITERIA, choose
+from aesop.losses.pixel import CRITERIA, Criterion, Reduction, choose
 from aesop.registry import LOSSES
 
 log = logging.getLogger(__name__)
@@ -78,8 +78,8 @@ class AutoEncoderLoss(nn.Module):
         autoencoder_arch: dict[str, Any],
         autoencoder_load: dict[str, Any] | None = None,
         loss_weight: float = 1.0,
-        criterion: str = 'l1',
-        reduction: str = 'mean',
+        criterion: Criterion = 'l1',
+        reduction: Reduction = 'mean',
         as_loss_map: bool = False,
     ) -> None:
         super().__init__()

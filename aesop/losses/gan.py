@@ -1,13 +1,13 @@
 """Adversarial losses: what one side of the game is worth (GANLoss), and the two ways to set up the game."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from aesop.losses.pixel import CRITERIA, choose
+from aesop.losses.pixel import CRITERIA, Criterion, Reduction, choose
 from aesop.registry import LOSSES
 
 # gan_type -> loss(pred, label, target_is_real, is_disc); predictions are raw (logits)
@@ -19,6 +19,7 @@ KINDS = {
     # the generator side of the hinge loss only pushes predictions up, whatever the target
     'hinge': lambda pred, label, real, disc: F.relu(1 - pred if real else 1 + pred).mean() if disc else -pred.mean(),
 }
+GANType = Literal[tuple(KINDS)]
 
 
 @LOSSES.register()
@@ -32,7 +33,7 @@ class GANLoss(nn.Module):
     """
 
     def __init__(
-        self, gan_type: str, real_label_val: float = 1.0, fake_label_val: float = 0.0, loss_weight: float = 1.0
+        self, gan_type: GANType, real_label_val: float = 1.0, fake_label_val: float = 0.0, loss_weight: float = 1.0
     ) -> None:
         super().__init__()
         self.loss = choose('gan_type', gan_type, KINDS)
@@ -67,7 +68,7 @@ class GANFeatLoss(nn.Module):
         loss_weight, reduction: as of the pixel losses.
     """
 
-    def __init__(self, criterion: str = 'l1', loss_weight: float = 1.0, reduction: str = 'mean') -> None:
+    def __init__(self, criterion: Criterion = 'l1', loss_weight: float = 1.0, reduction: Reduction = 'mean') -> None:
         super().__init__()
         self.criterion = choose('criterion', criterion, CRITERIA)(loss_weight, reduction)
 

@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from aesop.archs.spsrnet import GradientMap
-from aesop.losses.pixel import L1Loss
+from aesop.losses.pixel import L1Loss, Reduction
 from aesop.registry import LOSSES
 
 
@@ -15,7 +15,7 @@ class GradientLoss(L1Loss):
         loss_weight, reduction: as of L1Loss.
     """
 
-    def __init__(self, loss_weight: float = 1.0, reduction: str = 'mean') -> None:
+    def __init__(self, loss_weight: float = 1.0, reduction: Reduction = 'mean') -> None:
         super().__init__(loss_weight, reduction)
         self.gradient_map = GradientMap()
 

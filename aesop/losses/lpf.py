@@ -3,7 +3,7 @@
 from torch import Tensor
 from torch.nn import functional as F
 
-from aesop.losses.pixel import L1Loss
+from aesop.losses.pixel import L1Loss, Reduction
 from aesop.registry import LOSSES
 
 
@@ -11,7 +11,7 @@ from aesop.registry import LOSSES
 class LRL1Loss(L1Loss):
     """L1 between `sr` and `gt` after bicubic x 1/scale, without antialiasing as in the published code."""
 
-    def __init__(self, loss_weight: float = 1.0, reduction: str = 'mean', scale: int = 4) -> None:
+    def __init__(self, loss_weight: float = 1.0, reduction: Reduction = 'mean', scale: int = 4) -> None:
         super().__init__(loss_weight, reduction)
         self.scale = scale
 

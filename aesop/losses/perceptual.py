@@ -1,5 +1,7 @@
 """Distance between VGG features (Johnson et al., ECCV 2016), as used by ESRGAN, LDL and AESOP."""
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -28,7 +30,8 @@ class PerceptualLoss(nn.Module):
     """Weighted sum over VGG layers of the distance between features ('percep') and between Gram matrices ('style').
 
     Args:
-        layer_weights: layer name -> weight; `conv5_4` is taken before its ReLU, `relu5_4` after.
+        layer_weights: layer name -> weight; `conv5_4` is taken before its ReLU, `relu5_4` after. A layer of weight 0
+            is left out.
         vgg_type: network whose features are compared.
         use_input_norm: normalise the input with the ImageNet mean and standard deviation.
         range_norm: inputs lie in [-1, 1] instead of [0, 1].
@@ -40,20 +43,20 @@ class PerceptualLoss(nn.Module):
     def __init__(
         self,
         layer_weights: dict[str, float],
-        vgg_type: str = 'vgg19',
+        vgg_type: Literal['vgg16', 'vgg19'] = 'vgg19',
         use_input_norm: bool = True,
         range_norm: bool = False,
         perceptual_weight: float = 1.0,
         style_weight: float = 0.0,
-        criterion: str = 'l1',
+        criterion: Literal[tuple(DISTANCES)] = 'l1',
         vgg_weights: str = 'imagenet',
     ) -> None:
         super().__init__()
-        self.layer_weights = layer_weights
+        self.layer_weights = {name: weight for name, weight in layer_weights.items() if weight}
         self.perceptual_weight = perceptual_weight
         self.style_weight = style_weight
         self.distance = choose('criterion', criterion, DISTANCES)
-        self.vgg = VGGFeatures(list(layer_weights), vgg_type, use_input_norm, range_norm, vgg_weights)
+        self.vgg = VGGFeatures(list(self.layer_weights), vgg_type, use_input_norm, range_norm, vgg_weights)
 
     def forward(self, sr: Tensor, gt: Tensor) -> dict[str, Tensor]:
         """`sr`, `gt`: (N, 3, H, W) RGB. Returns weighted scalars; `gt` gets no gradient."""

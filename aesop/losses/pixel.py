@@ -1,7 +1,7 @@
 """Per-pixel losses: L1, mean squared error, Charbonnier."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,7 @@ def choose(key: str, value: str, table: Mapping[str, Any]) -> Any:
 
 
 REDUCTIONS = {'mean': torch.mean, 'sum': torch.sum, 'none': lambda error: error}
+Reduction = Literal[tuple(REDUCTIONS)]  # checked, with all else, when an option file is read
 
 
 class PixelLoss(nn.Module):
@@ -29,7 +30,7 @@ class PixelLoss(nn.Module):
         reduction: 'mean' or 'sum' over all elements -> scalar; 'none' -> the shape of `sr`.
     """
 
-    def __init__(self, loss_weight: float = 1.0, reduction: str = 'mean') -> None:
+    def __init__(self, loss_weight: float = 1.0, reduction: Reduction = 'mean') -> None:
         super().__init__()
         self.loss_weight = loss_weight
         self.reduce = choose('reduction', reduction, REDUCTIONS)
@@ -63,7 +64,7 @@ class MSELoss(PixelLoss):
 class CharbonnierLoss(PixelLoss):
     """sqrt((sr - gt)^2 + eps): an L1 that is smooth at zero (Lai et al., LapSRN, CVPR 2017)."""
 
-    def __init__(self, loss_weight: float = 1.0, reduction: str = 'mean', eps: float = 1e-12) -> None:
+    def __init__(self, loss_weight: float = 1.0, reduction: Reduction = 'mean', eps: float = 1e-12) -> None:
         super().__init__(loss_weight, reduction)
         self.eps = eps
 
@@ -72,3 +73,4 @@ class CharbonnierLoss(PixelLoss):
 
 
 CRITERIA = {'l1': L1Loss, 'l2': MSELoss, 'mse': MSELoss, 'charbonnier': CharbonnierLoss}
+Criterion = Literal[tuple(CRITERIA)]

@@ -1,5 +1,7 @@
 """Total variation: how much neighbouring pixels differ, a prior for smooth images (Rudin, Osher, Fatemi, 1992)."""
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 
@@ -16,7 +18,7 @@ class WeightedTVLoss(nn.Module):
         reduction: 'mean' or 'sum' over the differences.
     """
 
-    def __init__(self, loss_weight: float = 1.0, reduction: str = 'mean') -> None:
+    def __init__(self, loss_weight: float = 1.0, reduction: Literal['mean', 'sum'] = 'mean') -> None:
         super().__init__()
         self.loss_weight = loss_weight
         self.reduce = choose('reduction', reduction, {'mean': torch.mean, 'sum': torch.sum})

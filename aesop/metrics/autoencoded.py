@@ -1,6 +1,6 @@
 """AE-PSNR: fidelity in the space that AESOP supervises, blind to texture that no network could know."""
 
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor
 
@@ -26,7 +26,7 @@ class AEPSNR(Metric):
         crop_border: int = 0,
         test_y_channel: bool = True,
         input_order: str = 'HWC',
-        better: str | None = None,
+        better: Literal['higher', 'lower'] | None = None,
     ) -> None:
         super().__init__(crop_border, test_y_channel, input_order, better)
         self.ae = build_frozen_autoencoder(autoencoder_arch, autoencoder_load)

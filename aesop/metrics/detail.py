@@ -1,6 +1,6 @@
 """How much fine detail an image has: its energy at high frequencies, relative to the ground truth."""
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -17,7 +17,9 @@ class DetailRatio(Metric):
     above half Nyquist means more than 1/4 cycle a pixel in the radius of the two-dimensional spectrum.
     """
 
-    def __init__(self, crop_border: int = 0, test_y_channel: bool = True, better: str | None = None) -> None:
+    def __init__(
+        self, crop_border: int = 0, test_y_channel: bool = True, better: Literal['higher', 'lower'] | None = None
+    ) -> None:
         super().__init__(crop_border, test_y_channel, better=better)
         self.details: dict[str, Any] = {'ideal': 1, 'band': 'radius above 1/4 cycle a pixel', 'window': 'Hann'}
 

@@ -3,6 +3,7 @@
 import logging
 import warnings
 from importlib.metadata import version
+from typing import Literal
 
 from torch import Tensor, nn
 
@@ -49,12 +50,12 @@ class LPIPS(Metric):
 
     def __init__(
         self,
-        net: str = 'alex',
+        net: Literal['alex', 'vgg', 'squeeze'] = 'alex',
         backbone_weights: str = 'imagenet',
         crop_border: int = 0,
         test_y_channel: bool = False,
         input_order: str = 'HWC',
-        better: str | None = None,
+        better: Literal['higher', 'lower'] | None = None,
     ) -> None:
         super().__init__(crop_border, False, input_order, better)
         if test_y_channel:

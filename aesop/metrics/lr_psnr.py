@@ -1,5 +1,7 @@
 """LR-PSNR: does the result, made small again, agree with the input?"""
 
+from typing import Literal
+
 from torch import Tensor
 
 from aesop.images import quantise
@@ -30,7 +32,7 @@ class LRPSNR(Metric):
         crop_border: int = 0,
         test_y_channel: bool = True,
         input_order: str = 'HWC',
-        better: str | None = None,
+        better: Literal['higher', 'lower'] | None = None,
     ) -> None:
         super().__init__(crop_border, test_y_channel, input_order, better)
         self.scale = scale

@@ -1,7 +1,7 @@
 """What all metrics share: 8-bit quantisation, border crop, colour space, and a protocol that says so."""
 
 import hashlib
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -38,7 +38,7 @@ class Metric(nn.Module):
         crop_border: int = 0,
         test_y_channel: bool = False,
         input_order: str = 'HWC',
-        better: str | None = None,
+        better: Literal['higher', 'lower'] | None = None,
     ) -> None:
         super().__init__()
         self.crop_border = crop_border

@@ -226,7 +226,7 @@ class Val(Block):
 
 
 class Wandb(Block):
-    """Logging to Weights & Biases (a package of its own)."""
+    """Logging to Weights & Biases; one log line says so where the package `wandb` is not installed."""
 
     project: str | None = Field(None, description='Project; default: no logging there.')
     resume_id: str | None = Field(None, description='Run to go on with.')

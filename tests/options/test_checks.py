@@ -210,3 +210,11 @@ def test_model_and_networks_must_agree():
         'train.artifacts_opt: compares with the moving average of the generator: set ema_decay, e.g. 0.999'
     ]
     assert told(train={**artifacts, 'ema_decay': 0.9}) == []
+
+
+def test_a_value_that_the_loss_does_not_know_is_told_with_the_rest():
+    gan, pixel = {'type': 'GANLoss', 'gan_type': 'vanila'}, {'type': 'L1Loss', 'reduction': 'average'}
+    assert told(train={'gan_opt': gan, 'pixel_opt': pixel}) == [
+        "train.pixel_opt.reduction: must be 'mean', 'sum' or 'none', not 'average'",
+        "train.gan_opt.gan_type: must be 'vanilla', 'lsgan', 'wgan', 'wgan_softplus' or 'hinge', not 'vanila'",
+    ]
