@@ -51,8 +51,8 @@ def truncated(path):
 def state(options, path='other.state', **changes):
     """A state file such as a run with these options, after two iterations, leaves."""
     model = build_model(options, 'cpu').state_dict()
-    content = {'iter': 2, 'model': model, 'random': [random_state()], 'best': {}, 'elapsed': 1.0, 'seed': 7}
-    torch.save(content | changes, path)
+    content = {'iter': 2, 'model': model, 'random': [random_state()], 'pools': [{}], 'best': {}}
+    torch.save(content | {'elapsed': 1.0, 'seed': 7} | changes, path)
 
 
 def pairs(options):
@@ -200,6 +200,13 @@ IN_GAN_RUNS = {
     ),
     'a generator for an auto-encoder': (
         image(network, 'ae.pth'), 'train.aesop_opt.autoencoder_load.path', 'ae.pth does not fit', 'encoder.0.0.weight',
+    ),
+    "a missing file of SPSR's second discriminator": (
+        lambda o: (
+            o['train'].update(optim_d_grad=o['train']['optim_d'], gan_grad_opt=o['train']['gan_opt']),
+            o.update(network_d_grad=o['network_d'], path={'pretrain_network_d_grad': 'none.pth'}),
+        ),
+        'path.pretrain_network_d_grad', 'none.pth', 'README',
     ),
     'a generator for a discriminator': (
         weights(network, 'path.pretrain_network_d'), 'path.pretrain_network_d', 'w.pth', 'VGGStyleDiscriminator',

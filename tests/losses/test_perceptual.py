@@ -34,6 +34,13 @@ def test_reference(weights, pair, matches_reference):
     matches_reference('PerceptualLoss_vgg19', terms['percep'], sr)
 
 
+def test_a_layer_of_weight_zero_is_left_out(weights):
+    sr, gt = image(1, 3, 32, 32, 0.4), image(1, 3, 32, 32)
+    without, zero = build(weights, {'conv1_2': 1}), build(weights, {'conv1_2': 1, 'conv5_4': 0})
+    assert list(zero.vgg.convs) == ['conv1_1', 'conv1_2']
+    assert zero(sr, gt)['percep'] == without(sr, gt)['percep'] > 0
+
+
 def test_terms(weights):
     sr, gt = image(1, 3, 32, 32, 0.4), image(1, 3, 32, 32)
     loss = build(weights, perceptual_weight=3, style_weight=5)
