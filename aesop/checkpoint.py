@@ -171,8 +171,8 @@ def load_network(net: nn.Module, path: str | Path, key: str | None = 'params', s
     found, used = _entry(load(path), key)
     if found is None:
         raise UserError(f'{path} holds no network weights: neither `{key}` nor params, params_ema, net_g or generator')
-    if used != key:
-        logger.info('%s has no `%s`: taking %s', path, key, f'`{used}`' if used else 'its bare state dict')
+    taken = f'`{used}`' if used else 'the bare state dict'
+    logger.info('%s: taking %s%s', path, taken, '' if used == key else f', it has no `{key}`')
     found = _renamed({_clean(name): t for name, t in found.items() if not _computed(name)}, net, wanted)
     for name, shape in wanted.items():  # DRCT's authors keep as 1x1 convolutions what is a linear layer here
         if name in found and found[name].shape == (*shape, 1, 1):

@@ -163,7 +163,7 @@ def test_params_and_params_ema_are_told_apart(tmp_path):
     [
         (lambda s: {'params_ema': s}, 'params', '`params_ema`'),
         (lambda s: {'params': s}, 'params_ema', '`params`'),
-        (lambda s: s, 'params', 'bare state dict'),
+        (lambda s: s, 'params', 'the bare state dict'),
         (lambda s: {'params': s}, None, '`params`'),
         (lambda s: {'net_g': s, 'iter': 5}, 'params', '`net_g`'),
         (lambda s: {'generator': OrderedDict(s)}, 'params', '`generator`'),
@@ -177,14 +177,15 @@ def test_another_entry_is_taken_and_said(tmp_path, caplog, wrap, key, used):
         checkpoint.load_network(net, tmp_path / 'net.pth', key)
     assert same(net, tiny())
     (record,) = caplog.records
-    assert used in record.message
+    assert f'taking {used}, it has no `{key}`' in record.message
 
 
-def test_the_entry_asked_for_is_taken_in_silence(tmp_path, caplog):
+def test_the_entry_asked_for_is_taken_and_said(tmp_path, caplog):
     torch.save({'net_g': {'params': tiny().state_dict()}}, tmp_path / 'net.pth')
     with caplog.at_level(logging.INFO, 'aesop.checkpoint'):
         checkpoint.load_network(blank(), tmp_path / 'net.pth')
-    assert caplog.records == []
+    (record,) = caplog.records
+    assert record.message.endswith('net.pth: taking `params`')
 
 
 @pytest.mark.parametrize('content', [{'iter': 5}, {}, [1], {'params': {}}])
