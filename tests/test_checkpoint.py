@@ -250,8 +250,7 @@ def test_not_strict_loads_what_fits_and_says_what_it_left(tmp_path, caplog):
     checkpoint.load_network(net, tmp_path / 'net.pth', strict=False)
     assert torch.equal(net.conv_body.weight, tiny().conv_body.weight)
     assert torch.equal(net.body[0].rdb1.conv1.weight, before)
-    (record,) = caplog.records
-    assert record.levelname == 'WARNING'
+    (record,) = [record for record in caplog.records if record.levelname == 'WARNING']
     assert 'of the 72 tensors of RRDBNet' in record.message
     assert 'body.0.rdb1.conv1.weight 6x8x3x3 instead of 4x8x3x3' in record.message
 

@@ -17,6 +17,7 @@ FORMAT = logging.Formatter('%(asctime)s %(levelname)s: %(message)s')
 def console(is_main: bool) -> Iterator[None]:
     """Shows the package's messages while a run lasts: all of the main rank's, the warnings of the others."""
     package = logging.getLogger('aesop')
+    level = package.level
     package.setLevel(logging.INFO if is_main else logging.WARNING)
     shown = logging.StreamHandler(sys.stdout)
     shown.setFormatter(FORMAT)
@@ -26,6 +27,7 @@ def console(is_main: bool) -> Iterator[None]:
     try:
         yield
     finally:
+        package.setLevel(level)
         for handler in [handler for handler in package.handlers if handler not in before]:
             package.removeHandler(handler)
             handler.close()
