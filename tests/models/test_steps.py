@@ -65,39 +65,45 @@ class Plain:
     def gan(self, pred, is_real):
         return F.binary_cross_entropy_with_logits(pred, torch.full_like(pred, float(is_real)))
 
-    def step(self, batch, train_g=True):
-        lq, gt = batch['lq'], batch['gt']
+    def step(self, *shards, train_g=True):
+        """One iteration on the shares of one or several ranks, whose gradients are averaged."""
         out = {}
-        sr = self.g(lq)
+        images = [self.g(shard['lq']) for shard in shards]
         if train_g:
-            out = {name: loss(sr, gt, self.ema(lq).detach()) for name, loss in self.losses.items()}
-            if self.d is not None:
-                self.d.requires_grad_(False)
-                real, fake = self.d(gt).detach(), self.d(sr)
-                if self.relativistic:
-                    both = self.gan(real - fake.mean(), False) + self.gan(fake - real.mean(), True)
-                    out['l_g_gan'] = 0.005 * both / 2
-                else:
-                    out['l_g_gan'] = 0.005 * self.gan(fake, True)
-                self.d.requires_grad_(True)
+            for shard, sr in zip(shards, images):
+                gt = shard['gt']
+                terms = {name: loss(sr, gt, self.ema(shard['lq']).detach()) for name, loss in self.losses.items()}
+                if self.d is not None:
+                    self.d.requires_grad_(False)
+                    real, fake = self.d(gt).detach(), self.d(sr)
+                    if self.relativistic:
+                        both = self.gan(real - fake.mean(), False) + self.gan(fake - real.mean(), True)
+                        terms['l_g_gan'] = 0.005 * both / 2
+                    else:
+                        terms['l_g_gan'] = 0.005 * self.gan(fake, True)
+                    self.d.requires_grad_(True)
+                for name, term in terms.items():
+                    out[name] = out.get(name, 0) + term / len(shards)
             self.optim_g.zero_grad()
             sum(out.values()).backward()
             self.optim_g.step()
         if self.d is not None:
             self.optim_d.zero_grad()
-            with torch.no_grad():
-                fake = self.d(sr)
-            real = self.d(gt)
-            offset = fake.mean() if self.relativistic else 0
-            half = 0.5 if self.relativistic else 1
-            out['l_d_real'] = half * self.gan(real - offset, True)
-            out['l_d_real'].backward()
-            fake = self.d(sr.detach())
-            offset = real.detach().mean() if self.relativistic else 0
-            out['l_d_fake'] = half * self.gan(fake - offset, False)
-            out['l_d_fake'].backward()
+            for shard, sr in zip(shards, images):
+                half = (0.5 if self.relativistic else 1) / len(shards)
+                with torch.no_grad():
+                    fake = self.d(sr)
+                real = self.d(shard['gt'])
+                l_d_real = half * self.gan(real - (fake.mean() if self.relativistic else 0), True)
+                l_d_real.backward()
+                fake = self.d(sr.detach())
+                l_d_fake = half * self.gan(fake - (real.detach().mean() if self.relativistic else 0), False)
+                l_d_fake.backward()
+                values = {'l_d_real': l_d_real, 'l_d_fake': l_d_fake}
+                values |= {'out_d_real': real.mean() / len(shards), 'out_d_fake': fake.mean() / len(shards)}
+                for name, value in values.items():
+                    out[name] = out.get(name, 0) + value
             self.optim_d.step()
-            out['out_d_real'], out['out_d_fake'] = real.mean(), fake.mean()
         with torch.no_grad():
             for mean, now in zip(self.ema.parameters(), self.g.parameters()):
                 mean.copy_(DECAY * mean + (1 - DECAY) * now)
@@ -148,7 +154,7 @@ def artifacts(sr, gt, ema):
 
 def compare(model, plain, count=4, train_g=lambda i: True):
     for i, batch in enumerate(batches(count), start=1):
-        expected = plain.step(batch, train_g(i))
+        expected = plain.step(batch, train_g=train_g(i))
         got = {name: value.item() for name, value in model.step(batch, i).items()}
         assert got.keys() == expected.keys()
         for name in expected:
