@@ -1,4 +1,4 @@
-"""Two ranks equal the mean of their shares' gradients in one process (BatchNorm and relativistic means are per rank)."""
+"""Two ranks equal the mean of their gradients in one process (BatchNorm and relativistic means are per rank)."""
 
 import copy
 from pathlib import Path
