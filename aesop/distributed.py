@@ -1,6 +1,8 @@
 """Ranks of one run. The only reader of RANK, LOCAL_RANK and WORLD_SIZE; everything is safe without a process group."""
 
+import inspect
 import os
+import subprocess
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -13,20 +15,27 @@ from aesop.errors import UserError
 T = TypeVar('T')
 
 
-def setup(
-    num_gpu: int | str = 'auto', launcher: str = 'none', timeout: timedelta = timedelta(minutes=10)
-) -> torch.device:
-    """Joins the process group where `torchrun` (or SLURM) started several ranks, and picks this rank's device.
+def read_slurm() -> None:
+    """Takes rank, world size and meeting point from SLURM's variables, where `srun` started this process."""
+    if 'SLURM_PROCID' not in os.environ:
+        return
+    os.environ.setdefault('RANK', os.environ['SLURM_PROCID'])
+    os.environ.setdefault('WORLD_SIZE', os.environ['SLURM_NTASKS'])
+    os.environ.setdefault('LOCAL_RANK', os.environ['SLURM_LOCALID'])
+    os.environ.setdefault('MASTER_PORT', '29500')
+    if 'MASTER_ADDR' not in os.environ:
+        command = ['scontrol', 'show', 'hostnames', os.environ['SLURM_JOB_NODELIST']]
+        hosts = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+        os.environ['MASTER_ADDR'] = hosts[0]
+
+
+def setup(num_gpu: int | str = 'auto', timeout: timedelta = timedelta(minutes=10)) -> torch.device:
+    """Joins the process group where several ranks were started, and picks this rank's device.
 
     Args:
         num_gpu: 0 keeps the run on the CPU; 'auto' or N uses this rank's GPU where there is one.
-        launcher: 'slurm' reads the rank from SLURM's variables; otherwise torchrun's are used where they are set.
         timeout: how long a collective waits for a rank that is late.
     """
-    if launcher == 'slurm' and 'SLURM_PROCID' in os.environ:
-        os.environ.setdefault('RANK', os.environ['SLURM_PROCID'])
-        os.environ.setdefault('WORLD_SIZE', os.environ['SLURM_NTASKS'])
-        os.environ.setdefault('LOCAL_RANK', os.environ['SLURM_LOCALID'])
     use_gpu = torch.cuda.is_available() and num_gpu != 0
     if use_gpu:
         torch.cuda.set_device(int(os.environ.get('LOCAL_RANK', 0)) % torch.cuda.device_count())
@@ -57,6 +66,11 @@ def is_main() -> bool:
 def restarted() -> bool:
     """Whether torchrun has started this worker again after a failure."""
     return int(os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)) > 0
+
+
+def launch_id() -> str:
+    """Names the torchrun that started this worker: the same after a restart, another for every other launch."""
+    return f'{os.environ.get("TORCHELASTIC_RUN_ID", "")}-{os.getppid()}'
 
 
 def barrier() -> None:
@@ -107,7 +121,7 @@ def mean(values: dict[str, torch.Tensor]) -> dict[str, float]:
     return dict(zip(values, stacked.tolist()))
 
 
-def wrap(net: torch.nn.Module) -> torch.nn.Module:
+def wrap(net: torch.nn.Module, find_unused_parameters: bool = False) -> torch.nn.Module:
     """`net` under DDP where there are several ranks and something to train, else `net` itself.
 
     Buffers (BatchNorm's running statistics) stay per rank: they are never read in training, and writing them between
@@ -115,4 +129,8 @@ def wrap(net: torch.nn.Module) -> torch.nn.Module:
     """
     if not dist.is_initialized() or not any(p.requires_grad for p in net.parameters()):
         return net
-    return torch.nn.parallel.DistributedDataParallel(net, broadcast_buffers=False)
+    options = inspect.signature(torch.nn.parallel.DistributedDataParallel).parameters
+    no_broadcast = 'forward_sync_buffers' if 'forward_sync_buffers' in options else 'broadcast_buffers'
+    return torch.nn.parallel.DistributedDataParallel(
+        net, find_unused_parameters=find_unused_parameters, **{no_broadcast: False}
+    )

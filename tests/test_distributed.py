@@ -1,5 +1,7 @@
 """Without a process group everything works on one rank; several ranks are tested in tests/engine."""
 
+import os
+
 import pytest
 import torch
 
@@ -31,6 +33,21 @@ def test_a_mistake_on_the_main_rank_is_raised_by_all():
     with pytest.raises(UserError, match='no such file'):
         distributed.on_main(wrong)
     assert distributed.on_main(lambda: 3) == 3
+
+
+def test_slurm_says_who_is_who(monkeypatch, tmp_path):
+    (tmp_path / 'scontrol').write_text('#!/bin/sh\necho node7\necho node8\n')
+    (tmp_path / 'scontrol').chmod(0o755)
+    monkeypatch.setenv('PATH', str(tmp_path), prepend=':')
+    said = {'SLURM_PROCID': '3', 'SLURM_NTASKS': '4', 'SLURM_LOCALID': '1', 'SLURM_JOB_NODELIST': 'node[7-8]'}
+    for name, value in said.items():
+        monkeypatch.setenv(name, value)
+    for name in ('RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'MASTER_ADDR', 'MASTER_PORT'):
+        monkeypatch.setenv(name, '')  # so that monkeypatch takes back what read_slurm sets
+        monkeypatch.delenv(name)
+    distributed.read_slurm()
+    assert distributed.rank() == 3
+    assert (os.environ['WORLD_SIZE'], os.environ['LOCAL_RANK'], os.environ['MASTER_ADDR']) == ('4', '1', 'node7')
 
 
 def test_a_restarted_worker_knows(monkeypatch):

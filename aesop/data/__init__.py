@@ -12,7 +12,6 @@ from aesop.registry import DATASETS
 # Keys of a data set's YAML block that are read by whoever makes the loader or validates, not by the data set.
 LOADER_KEYS = frozenset(
     {
-        'phase',
         'metrics',
         'batch_size_per_gpu',
         'num_worker_per_gpu',

@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -59,8 +60,7 @@ def train_loader(
         num_workers: worker processes a rank; 0 reads in this process.
         prefetch_factor: batches that each worker makes in advance.
     """
-    firsts = ((i * world_size + rank) * batch_size for i in range(start_iter, total_iter))
-    batches = [range(first, first + batch_size) for first in firsts]
+    batches = _Batches(range(start_iter, total_iter), batch_size, rank, world_size)
     ahead = prefetch_factor if num_workers else None
     return Loader(dataset, num_workers, batch_sampler=batches, pin_memory=pin_memory, prefetch_factor=ahead)
 
@@ -76,6 +76,24 @@ def val_loader(
     count = len(dataset) if limit is None else min(limit, len(dataset))
     mine = range(rank, count, world_size)
     return Loader(dataset, num_workers, sampler=mine)
+
+
+@dataclass
+class _Batches:
+    """The positions of each iteration's samples; made when asked for, a run may have millions."""
+
+    iterations: range
+    batch_size: int
+    rank: int
+    world_size: int
+
+    def __len__(self) -> int:
+        return len(self.iterations)
+
+    def __iter__(self) -> Iterator[range]:
+        for i in self.iterations:
+            first = (i * self.world_size + self.rank) * self.batch_size
+            yield range(first, first + self.batch_size)
 
 
 class _Telling(Dataset):

@@ -62,12 +62,14 @@ def _run(mode: str, args: argparse.Namespace) -> int:
     from aesop.engine.logs import console
     from aesop.options import load_options
 
+    if args.launcher == 'slurm':
+        distributed.read_slurm()
     with console(distributed.is_main()):
         options = load_options(args.opt, args.set)
         options.require(mode)
         if args.debug:
             options = load_options(args.opt, [*args.set, f'name={json.dumps(f"debug_{options.name}")}', *DEBUG[mode]])
-        device = distributed.setup(options.num_gpu, args.launcher)
+        device = distributed.setup(options.num_gpu)
         try:
             if mode == 'train':
                 from aesop.engine.train import train

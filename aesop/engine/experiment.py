@@ -14,7 +14,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import IO, Any
 
-from aesop import checkpoint
+from aesop import checkpoint, distributed
 from aesop.errors import UserError
 from aesop.options import Options
 
@@ -71,6 +71,7 @@ def describe_run() -> dict[str, Any]:
 
     changes = git('status', '--porcelain')
     return {
+        'launch': distributed.launch_id(),
         'command': ' '.join([Path(sys.executable).name, *sys.argv]),
         'git': {'commit': git('rev-parse', 'HEAD'), 'uncommitted': changes.splitlines() if changes else []},
         'python': platform.python_version(),
@@ -105,7 +106,7 @@ class Experiment:
         """
         if self.root.exists():
             self._lock = lock(self.root)
-        if resume and (state := self._newest_state()) is not None:
+        if (resume or self._was_restarted()) and (state := self._newest_state()) is not None:
             self._goes_on = True
             return state, []
         path = self.options.path
@@ -127,6 +128,13 @@ class Experiment:
         self._forget_after(iteration)
         (self.root / 'options.yml').write_text(self.options.to_yaml())
         (self.root / 'run.json').write_text(json.dumps(describe_run(), indent=2) + '\n')
+
+    def _was_restarted(self) -> bool:
+        """Whether this process is torchrun's second try at the run that this folder holds, not at another's."""
+        about = self.root / 'run.json'
+        if not distributed.restarted() or not about.exists():
+            return False
+        return json.loads(about.read_text()).get('launch') == distributed.launch_id()
 
     def _newest_state(self) -> dict[str, Any] | None:
         """The newest state that reads back whole; damaged ones are named in the log and passed over."""

@@ -13,6 +13,7 @@ from aesop.archs import build_network
 from aesop.archs.backbones import backbone_file
 from aesop.checkpoint import find_weights, load_network
 from aesop.data import ImageDataset, build_dataset
+from aesop.data.realesrgan import RealESRGANDataset
 from aesop.engine.logs import muted
 from aesop.engine.validation import metric_blocks
 from aesop.errors import UserError, at
@@ -71,6 +72,8 @@ def _dataset(options: Options, key: str) -> ImageDataset:
         raise UserError(missing)
     dataset = build_dataset(block, scale=options.scale, seed=options.manual_seed, name=key)
     problems = dataset.check()
+    if key != 'train' and isinstance(dataset, RealESRGANDataset):
+        problems.append('RealESRGANDataset has no LR images and is for training; validate on another type')
     if not dataset.has_gt:
         place, metrics = metric_blocks(options, key)
         needing = [f'{place}.{name}' for name, metric in metrics.items() if METRICS.get(metric['type']).needs_gt]

@@ -31,9 +31,11 @@ def test(options: Options, device: torch.device, debug: bool = False) -> int:
     root = Path('results') / options.name
     datasets = preflight.prepare(options, ('test', 'val'), root)
     model = build_model(options, device)
+    if options.path.pretrain_network_g is None and any(True for _ in model.net_g.parameters()):
+        logger.warning('path.pretrain_network_g is not set: the weights of network_g are random')
     metrics = build_metrics(options, datasets, device)
+    aside = distributed.on_main(lambda: move_aside(root))  # before any rank writes an image
     if distributed.is_main():
-        aside = move_aside(root)
         also_to(root / 'test.log')
         if aside:
             logger.info('the earlier results are now in %s', aside)
@@ -75,8 +77,8 @@ def write_report(root: Path, options: Options, results: dict[str, Evaluation], m
         for dataset, result in results.items():
             for image, values in [*result.images.items(), ('mean', result.mean)]:
                 table.writerow([dataset, image, *(values.get(name, '') for name in names)])
-    lines = [f'| data set | images | {" | ".join(names)} |', '|---|---|' + '---|' * len(names)]
+    lines = [f'| {" | ".join(["data set", "images", *names])} |', '|---|---|' + '---|' * len(names)]
     for dataset, result in results.items():
         cells = [f'{result.mean[name]:.4f}' if name in result.mean else '-' for name in names]
-        lines.append(f'| {dataset} | {len(result.images)} | {" | ".join(cells)} |')
+        lines.append(f'| {" | ".join([dataset, str(len(result.images)), *cells])} |')
     (root / 'metrics.md').write_text('\n'.join(lines) + '\n')

@@ -1,6 +1,7 @@
 """The training loop."""
 
 import logging
+import math
 import random
 import signal
 import time
@@ -44,8 +45,7 @@ def train(options: Options, device: torch.device, auto_resume: bool = False, deb
         UserError: something is missing or does not fit; nothing has been written then.
     """
     experiment = Experiment(options)
-    resume = auto_resume or distributed.restarted()
-    datasets = preflight.prepare(options, ('train', 'val'), experiment.root, resume)
+    datasets = preflight.prepare(options, ('train', 'val'), experiment.root, auto_resume or distributed.restarted())
     training_set = datasets.pop('train')
     seed_everything(options.manual_seed)  # the same on every rank: the networks must start alike
     model = build_model(options, device)
@@ -54,7 +54,7 @@ def train(options: Options, device: torch.device, auto_resume: bool = False, deb
     degrade = build_degradation(options, device) if isinstance(training_set, RealESRGANDataset) else None
     run = TrainingRun(options, model, experiment, datasets, metrics, degrade, limit=2 if debug else None)
     seed_everything(options.manual_seed + distributed.rank())
-    state, keep = distributed.on_main(lambda: experiment.find_state(resume))
+    state, keep = distributed.on_main(lambda: experiment.find_state(auto_resume))
     if state is not None:
         run.load_state(state, keep)
     distributed.on_main(lambda: experiment.start(run.iter))
@@ -129,8 +129,8 @@ class TrainingRun:
                 stopping = self._must_stop(stop)
                 if self._due(self.options.logger.print_freq):
                     self._log(terms, total)
-                if self._due(self.options.val.val_freq, self.options.val.val_start_iter):
-                    self.validate()
+                if self.datasets and self._due(self.options.val.val_freq, self.options.val.val_start_iter):
+                    self._validate_or_save()
                 if stopping or self._due(self.options.logger.save_checkpoint_freq):
                     self.save()
                 if stopping:
@@ -161,6 +161,15 @@ class TrainingRun:
         if distributed.is_main():
             self.experiment.record({'iter': self.iter, 'datasets': values})
         self._keep_best(values)
+
+    def _validate_or_save(self) -> None:
+        """Validates; where that ends in a user's mistake, what was trained is saved first."""
+        try:
+            self.validate()
+        except UserError:
+            if distributed.world_size() == 1:  # other ranks may not have failed, and saving takes all of them
+                self.save()
+            raise
 
     def save(self) -> None:
         """Writes the state and the weights; every rank contributes its random state."""
@@ -269,11 +278,14 @@ class TrainingRun:
         name, metric = next(iter(self.metrics[key].items()))
         value = values[dataset.name][name]
         sign = 1 if metric.higher_is_better else -1
-        if not self.best or sign * value > sign * self.best['value']:
+        same = (self.best.get('dataset'), self.best.get('metric')) == (dataset.name, name)
+        beaten = not same or math.isnan(self.best['value']) or sign * value > sign * self.best['value']
+        if beaten and not math.isnan(value):
             self.best = {'iter': self.iter, 'value': value, 'metric': name, 'dataset': dataset.name}
             if distributed.is_main():
                 self.experiment.save_networks(self.model.network_states(), 'best')
-        logger.info('best %s on %s: %.4f at %d', name, dataset.name, self.best['value'], self.best['iter'])
+        if self.best:
+            logger.info('best %s on %s: %.4f at %d', name, dataset.name, self.best['value'], self.best['iter'])
 
 
 class Clock:
@@ -325,7 +337,9 @@ def stop_signals() -> Iterator[list[int]]:
 
 def random_state() -> dict[str, Any]:
     """This rank's generators, as tensors and numbers (a state file holds no pickled objects)."""
-    state = {'torch': torch.get_rng_state()}
+    _, keys, position, has_gauss, gauss = np.random.get_state()
+    state = {'torch': torch.get_rng_state(), 'python': random.getstate()}
+    state['numpy'] = ('MT19937', keys.tolist(), position, has_gauss, gauss)
     if torch.cuda.is_available():
         state['cuda'] = torch.cuda.get_rng_state()
     return state
@@ -333,5 +347,7 @@ def random_state() -> dict[str, Any]:
 
 def set_random_state(state: dict[str, Any]) -> None:
     torch.set_rng_state(state['torch'])
+    random.setstate(state['python'])
+    np.random.set_state(state['numpy'])
     if 'cuda' in state and torch.cuda.is_available():
         torch.cuda.set_rng_state(state['cuda'])

@@ -34,8 +34,9 @@ class Evaluation:
 
 def metric_blocks(options: Options, dataset: str) -> tuple[str, dict[str, dict[str, Any]]]:
     """The key and the content of the `metrics:` block of `datasets.<dataset>`: its own, or else the one under `val`."""
-    own = options.datasets[dataset].get('metrics')
-    return (f'datasets.{dataset}.metrics', own) if own else ('val.metrics', options.val.metrics)
+    block = options.datasets[dataset]
+    own = 'metrics' in block
+    return (f'datasets.{dataset}.metrics', block['metrics']) if own else ('val.metrics', options.val.metrics)
 
 
 def build_metrics(options: Options, datasets: Iterable[str], device: torch.device) -> dict[str, Metrics]:
@@ -75,7 +76,8 @@ def evaluate(
         sr = model.predict(batch[model.condition])
         references = {key: batch[key].to(model.device) for key in ('gt', 'lq') if key in batch}
         gt, lq = references.get('gt'), references.get('lq')
-        results.append((index, name, {key: metric(sr, gt, lq)[0] for key, metric in metrics.items()}))
+        with at(f'data set {dataset.name}, image {name}'):
+            results.append((index, name, {key: metric(sr, gt, lq)[0] for key, metric in metrics.items()}))
         if image_path is not None:
             save_image(image_path(name), sr[0])
     mine = [(index, name, {key: float(value) for key, value in values.items()}) for index, name, values in results]

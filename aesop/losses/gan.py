@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from aesop.errors import UserError
 from aesop.losses.pixel import CRITERIA, Criterion, Reduction, choose
 from aesop.registry import LOSSES
 
@@ -74,6 +75,11 @@ class GANFeatLoss(nn.Module):
 
     def forward(self, fake: Sequence[Sequence[Tensor]], real: Sequence[Sequence[Tensor]]) -> Tensor:
         """Features by scale, then layer; the last layer is the prediction and is left out. Mean over the scales."""
+        if isinstance(fake, Tensor):
+            raise UserError(
+                'GANFeatLoss compares features of a discriminator, lists by scale and layer: call it from a model of '
+                'your own; as a loss of two images it means nothing'
+            )
         terms = [
             self.criterion(f, r.detach())
             for f_scale, r_scale in zip(fake, real)

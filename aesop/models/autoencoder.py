@@ -56,5 +56,5 @@ class AEModel(SRModel):
         """DDP takes note of what is trainable when it wraps, so freezing and thawing wrap anew, on every rank alike."""
         if frozen != self._decoder_is_frozen:
             self.net_g.decoder.requires_grad_(not frozen)
-            self._parallel_g = distributed.wrap(self.net_g)
+            self._parallel_g = distributed.wrap(self.net_g, self.options.find_unused_parameters)
             self._decoder_is_frozen = frozen

@@ -70,10 +70,12 @@ class SRModel:
     def _prepare_training(self, options: Options) -> None:
         train = options.train
         self.net_g.train()
+        # From here on every rank has rank 0's weights.
+        # From here on every rank has rank 0's weights.
+        self._parallel_g = distributed.wrap(self.net_g, options.find_unused_parameters)
         if train.ema_decay > 0:
             self.net_g_ema = self._nets['net_g_ema'] = deepcopy(self.net_g).requires_grad_(False).eval()
             self._average = get_ema_multi_avg_fn(train.ema_decay)
-        self._parallel_g = distributed.wrap(self.net_g)
         self._schedule = build_schedule(train.scheduler, train.warmup_iter)
         self.optim_g = self._optimiser('optim_g', train.optim_g, self.net_g)
         named = {'pix': 'pixel_opt', 'aesop': 'aesop_opt', 'percep': 'perceptual_opt'}
@@ -95,6 +97,8 @@ class SRModel:
     def _optimiser(self, name: str, block: dict[str, Any] | None, net: nn.Module) -> torch.optim.Optimizer:
         if block is None:
             raise UserError(f'train.{name} is missing: name an optimiser of torch.optim, e.g. {{type: Adam, lr: 1e-4}}')
+        if not any(parameter.requires_grad for parameter in net.parameters()):
+            raise UserError(f'train.{name}: {type(net).__name__} has nothing to train; name another network')
         arguments = dict(block)
         optimiser = getattr(torch.optim, arguments.pop('type'))(net.parameters(), **arguments)
         self._optimisers[name] = optimiser

@@ -39,8 +39,17 @@ quote.maxlevel = 2
 
 
 def drop_ignored(data: dict[str, Any]) -> list[str]:
-    """Removes the keys that mean nothing here from `data`; their names."""
+    """Removes from `data` the keys that mean nothing here, and metrics that are not available yet; their names.
+
+    Entries of blocks by name that are `~` go too, without a word: that takes away what a base has there.
+    """
     dropped = []
+    for pattern in (('datasets',), ('train', 'losses'), ('val', 'metrics'), ('datasets', '*', 'metrics')):
+        for key, block in _matches(data, pattern):
+            for name in [name for name, entry in block.items() if entry is None]:
+                del block[name]
+            for name in [name for name, entry in block.items() if pattern[-1] == 'metrics' and _is_unavailable(entry)]:
+                dropped.append('.'.join((*key, name)) + f' ({block.pop(name)["type"]} is not available yet)')
     for pattern in schema.IGNORED:
         *blocks, last = pattern.split('.')
         for key, block in _matches(data, tuple(blocks)):
@@ -48,6 +57,10 @@ def drop_ignored(data: dict[str, Any]) -> list[str]:
                 del block[last]
                 dropped.append('.'.join((*key, last)))
     return dropped
+
+
+def _is_unavailable(metric: Any) -> bool:
+    return isinstance(metric, dict) and metric.get('type') in schema.UNAVAILABLE_METRICS
 
 
 def _matches(data: Any, pattern: Key, key: Key = ()) -> Iterator[tuple[Key, dict[str, Any]]]:
@@ -329,7 +342,7 @@ def _misfit(hint: Any, value: Any, key: Key) -> list[Problem]:
 
 
 def check_combinations(data: dict[str, Any]) -> list[Problem]:
-    checks = (_check_scale, _check_patch, _check_model, _check_scheduler)
+    checks = (_check_scale, _check_patch, _check_losses, _check_model, _check_scheduler)
     return [problem for check in checks for problem in check(data)]
 
 
@@ -398,6 +411,32 @@ def _check_patch(data: dict[str, Any]) -> Iterator[Problem]:
         yield key, f'{patch} does not fit network_d: {block["type"]} takes patches of {argument[1]}'
 
 
+# model -> what only it reads
+WITHOUT_EFFECT: dict[str, tuple[Key, ...]] = {
+    'GANModel': (
+        ('network_d',),
+        ('network_d_grad',),
+        ('path', 'pretrain_network_d'),
+        ('path', 'pretrain_network_d_grad'),
+        *(('train', f'optim_{which}') for which in ('d', 'd_grad')),
+        *(('train', f'{loss}_opt') for loss in ('gan', 'gan_grad', 'artifacts', 'branch')),
+    ),
+    'AEModel': (('train', 'pixel_at_LR_opt'),),
+}
+
+
+def _check_losses(data: dict[str, Any]) -> Iterator[Problem]:
+    for key, block, find in _parts(data):
+        loss = _find(LOSSES.get, block)
+        if find != LOSSES.get or loss is None:
+            continue
+        is_gan = any(base.__name__ == 'GANLoss' for base in getattr(loss, '__mro__', ()))
+        if (key[-1] in ('gan_opt', 'gan_grad_opt')) != is_gan and _is_ours(loss):
+            yield (*key, 'type'), f'{block["type"]} is {"an" if is_gan else "no"} adversarial loss'
+        if block.get('reduction') == 'none':
+            yield (*key, 'reduction'), "none gives an image, and training needs a number: take 'mean' or 'sum'"
+
+
 def _check_model(data: dict[str, Any]) -> Iterator[Problem]:
     model_type = _get(data, str, 'model_type')
     model, network = _find(MODELS.get, {'type': model_type}), _get(data, dict, 'network_g')
@@ -408,10 +447,18 @@ def _check_model(data: dict[str, Any]) -> Iterator[Problem]:
             yield ('network_g', 'type'), f'{network["type"]} has no encoder; {model_type} trains an auto-encoder'
     if _get(data, dict, 'train') and schema.is_adversarial(model_type) and data.get('network_d') is None:
         yield ('model_type',), f'{model_type} trains a discriminator: network_d is missing'
-    if name in ('SRModel', 'AEModel'):
-        for key in (('network_d',), ('train', 'optim_d'), ('train', 'gan_opt'), ('train', 'artifacts_opt')):
-            if _get(data, dict, *key):
-                yield key, f'{model_type} has no discriminator and would ignore it; remove it or take a GAN model'
+    for reader, keys in WITHOUT_EFFECT.items():
+        for key in keys:
+            if _is_ours(model) and name != reader and _get(data, object, *key) is not None:
+                yield key, f'{model_type} would ignore it; remove it, or take another model_type'
+    if name == 'GANModel' and data.get('network_d_grad') is None:
+        for key in (('train', 'optim_d_grad'), ('train', 'gan_grad_opt')):
+            if _get(data, object, *key):
+                yield key, 'is for network_d_grad, which is missing'
+    forward = getattr(_find(ARCHS.get, network or {}), 'forward', None)
+    has_branch = forward is None or 'return_branch' in inspect.signature(forward).parameters
+    if _get(data, dict, 'train', 'branch_opt') and not has_branch:
+        yield ('train', 'branch_opt'), f'{network["type"]} has no gradient branch; SPSRNet has'
     if _get(data, dict, 'train', 'artifacts_opt') and not _get(data, (int, float), 'train', 'ema_decay'):
         yield ('train', 'artifacts_opt'), 'compares with the moving average of the generator: set ema_decay, e.g. 0.999'
 

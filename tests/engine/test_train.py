@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import json
+import math
 import os
 import signal
 import subprocess
@@ -14,6 +15,8 @@ import torch
 import yaml
 
 from aesop.engine.cli import main
+from aesop.engine.validation import evaluate
+from aesop.metrics.psnr_ssim import PSNR
 from aesop.models import SRModel
 from aesop.options import load_options
 
@@ -89,7 +92,8 @@ def stop_at(monkeypatch, iteration, number=signal.SIGTERM):
 
 
 @pytest.mark.parametrize(('kind', 'iteration', 'workers'), [
-    ('psnr', 1, 0), ('psnr', 5, 1), ('psnr', 3, 3), ('ae', 3, 0), ('aesop', 2, 0), ('aesop', 5, 1),
+    ('psnr', 1, 0), ('psnr', 5, 1), ('psnr', 3, 3), ('ae', 3, 0), ('ae', 1, 1), ('ae', 4, 3),
+    ('aesop', 2, 0), ('aesop', 5, 1), ('aesop', 3, 3),
 ])  # fmt: skip
 @pytest.mark.filterwarnings('ignore:This DataLoader will create')  # more workers than cores
 def test_a_run_stopped_by_a_signal_goes_on_bit_for_bit(
@@ -134,6 +138,40 @@ def test_a_damaged_state_is_passed_over(folder, options, monkeypatch, capsys):
     output = capsys.readouterr().out
     assert '5.state' in output and 'going on from iteration 4' in output
     assert same(weights(), weights('whole'))
+
+
+def test_a_worker_that_torchrun_restarts_resumes_its_own_run_and_no_other(folder, options, monkeypatch, capsys):
+    with monkeypatch.context() as patch:
+        stop_at(patch, 3)
+        assert train(options) == 3
+    monkeypatch.setenv('TORCHELASTIC_RESTART_COUNT', '1')
+    assert train(options) == 0
+    assert 'going on from iteration 3' in capsys.readouterr().out
+    monkeypatch.setenv('TORCHELASTIC_RUN_ID', 'another launch')
+    assert train(options) == 0
+    assert 'going on' not in capsys.readouterr().out
+    assert len(list((folder / 'experiments').glob('tiny_archived_*'))) == 1
+
+
+def test_a_validation_that_fails_names_the_image_and_loses_nothing(folder, options, capsys):
+    options['val']['metrics']['psnr']['crop_border'] = 40
+    assert train(options) == 2
+    assert 'data set textures, image 0: PSNR: crop_border 40 leaves nothing' in capsys.readouterr().err
+    assert (folder / 'experiments/tiny/training_states/3.state').exists()
+
+
+def test_a_value_that_is_no_number_is_never_the_best(folder, options, monkeypatch):
+    values = iter([math.nan, 20.0])
+    monkeypatch.setattr(PSNR, 'score', lambda self, sr, gt, lq, value=None: torch.full((1,), self.value))
+
+    def evaluate_with(*arguments):
+        PSNR.value = next(values)
+        return evaluate(*arguments)
+
+    monkeypatch.setattr('aesop.engine.train.evaluate', evaluate_with)
+    assert train(options) == 0
+    state = torch.load(folder / 'experiments/tiny/training_states/6.state', weights_only=True)
+    assert (state['best']['iter'], state['best']['value']) == (6, 20.0)
 
 
 def test_an_earlier_run_is_moved_aside_not_overwritten(folder, options):

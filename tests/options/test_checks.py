@@ -203,13 +203,32 @@ def test_model_and_networks_must_agree():
         'model_type: ESRGANModel trains a discriminator: network_d is missing'
     ]
     assert told(model_type='SRModel', train={'gan_opt': {'type': 'GANLoss', 'gan_type': 'vanilla'}}) == [
-        'train.gan_opt: SRModel has no discriminator and would ignore it; remove it or take a GAN model'
+        'train.gan_opt: SRModel would ignore it; remove it, or take another model_type'
     ]
     artifacts = {'artifacts_opt': {'type': 'L1Loss'}}
     assert told(train=artifacts) == [
         'train.artifacts_opt: compares with the moving average of the generator: set ema_decay, e.g. 0.999'
     ]
     assert told(train={**artifacts, 'ema_decay': 0.9}) == []
+
+
+def test_what_a_model_would_ignore_or_cannot_use_is_refused():
+    unet, adam = {'type': 'UNetDiscriminatorSN', 'num_in_ch': 3}, {'type': 'Adam', 'lr': 1e-4}
+    assert told(model_type='SRModel', network_d_grad=unet) == [
+        'network_d_grad: SRModel would ignore it; remove it, or take another model_type'
+    ]
+    train = {'branch_opt': {'type': 'L1Loss'}, 'optim_d_grad': adam}
+    found = told(model_type='ESRGANModel', network_g={'type': 'RRDBNet'}, network_d=unet, train=train)
+    assert 'train.branch_opt: RRDBNet has no gradient branch; SPSRNet has' in found
+    assert 'train.optim_d_grad: is for network_d_grad, which is missing' in found
+
+
+def test_losses_of_the_wrong_kind_and_losses_that_are_images_are_refused():
+    adversarial = {'type': 'GANLoss', 'gan_type': 'vanilla'}
+    found = told(train={'pixel_opt': adversarial, 'gan_opt': {'type': 'L1Loss', 'reduction': 'none'}})
+    assert 'train.pixel_opt.type: GANLoss is an adversarial loss' in found
+    assert 'train.gan_opt.type: L1Loss is no adversarial loss' in found
+    assert "train.gan_opt.reduction: none gives an image, and training needs a number: take 'mean' or 'sum'" in found
 
 
 def test_a_value_that_the_loss_does_not_know_is_told_with_the_rest():

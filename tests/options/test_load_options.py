@@ -35,10 +35,18 @@ def test_an_old_file_loads(write, old_style, caplog, monkeypatch):
     assert options.path.resume_state is None
     assert options.logger.keep_last == 3
     (line,) = [r.message for r in caplog.records]
-    for key in ('find_unused_parameters', 'dist_params', 'val.pbar', 'datasets.train.prefetch_mode'):
+    for key in ('dist_params', 'val.pbar', 'datasets.train.prefetch_mode'):
         assert key in line
     options.require('train')
     options.require('test')
+
+
+def test_an_entry_is_taken_away_by_a_tilde_and_metrics_that_are_not_there_yet_are_left_out(caplog):
+    psnr, niqe = {'type': 'calculate_psnr'}, {'type': 'calculate_niqe', 'crop_border': 4}
+    with caplog.at_level(logging.INFO, 'aesop'):
+        options = load_options({'datasets': {'val': None}, 'val': {'metrics': {'a': psnr, 'b': None, 'c': niqe}}})
+    assert options.datasets == {} and options.val.metrics == {'a': psnr}
+    assert 'val.metrics.c (calculate_niqe is not available yet)' in caplog.text
 
 
 def test_a_dict_is_read_like_the_file(write, old_style):
