@@ -342,7 +342,7 @@ def _misfit(hint: Any, value: Any, key: Key) -> list[Problem]:
 
 
 def check_combinations(data: dict[str, Any]) -> list[Problem]:
-    checks = (_check_scale, _check_patch, _check_losses, _check_model, _check_scheduler)
+    checks = (_check_scale, _check_patch, _check_channels, _check_losses, _check_model, _check_scheduler)
     return [problem for check in checks for problem in check(data)]
 
 
@@ -423,6 +423,15 @@ WITHOUT_EFFECT: dict[str, tuple[Key, ...]] = {
     ),
     'AEModel': (('train', 'pixel_at_LR_opt'),),
 }
+
+
+def _check_channels(data: dict[str, Any]) -> Iterator[Problem]:
+    gray = any(_get(block, str, 'color') == 'y' for _, block in _matches(data, ('datasets', '*')))
+    for name in ('network_g', 'network_d', 'network_d_grad'):
+        block = _get(data, dict, name)
+        argument = _argument(ARCHS.get, block, 'num_in_ch', 'in_nc', 'in_chans', 'input_nc')
+        if argument and argument[1] != (1 if gray else 3) and isinstance(argument[1], int):
+            yield (name, argument[0]), f'is {argument[1]}, and the images have {"one channel" if gray else "3, RGB"}'
 
 
 def _check_losses(data: dict[str, Any]) -> Iterator[Problem]:

@@ -223,6 +223,13 @@ def test_what_a_model_would_ignore_or_cannot_use_is_refused():
     assert 'train.optim_d_grad: is for network_d_grad, which is missing' in found
 
 
+def test_networks_take_the_channels_that_images_have():
+    assert told(model_type='ESRGANModel', network_g={'type': 'RRDBNet', 'num_in_ch': 1}) == [
+        'network_g.num_in_ch: is 1, and the images have 3, RGB'
+    ]
+    assert told(network_g={'type': 'RRDBNet'}) == []
+
+
 def test_losses_of_the_wrong_kind_and_losses_that_are_images_are_refused():
     adversarial = {'type': 'GANLoss', 'gan_type': 'vanilla'}
     found = told(train={'pixel_opt': adversarial, 'gan_opt': {'type': 'L1Loss', 'reduction': 'none'}})
