@@ -60,7 +60,7 @@ def drop_ignored(data: dict[str, Any]) -> list[str]:
 
 
 def _is_unavailable(metric: Any) -> bool:
-    return isinstance(metric, dict) and metric.get('type') in schema.UNAVAILABLE_METRICS
+    return _get(metric, str, 'type') in schema.UNAVAILABLE_METRICS
 
 
 def _matches(data: Any, pattern: Key, key: Key = ()) -> Iterator[tuple[Key, dict[str, Any]]]:

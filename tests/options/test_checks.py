@@ -230,6 +230,11 @@ def test_networks_take_the_channels_that_images_have():
     assert told(network_g={'type': 'RRDBNet'}) == []
 
 
+def test_a_metric_whose_type_is_no_text_is_told():
+    (line,) = told(val={'metrics': {'a': {'type': {'b': 1}}}})
+    assert line.startswith('val.metrics.a.type: must be text')
+
+
 def test_losses_of_the_wrong_kind_and_losses_that_are_images_are_refused():
     adversarial = {'type': 'GANLoss', 'gan_type': 'vanilla'}
     found = told(train={'pixel_opt': adversarial, 'gan_opt': {'type': 'L1Loss', 'reduction': 'none'}})
