@@ -48,7 +48,10 @@ def backbone_file(weights: str) -> Path:
 
 
 def _folder() -> Path | None:
-    return Path(os.environ['AESOP_WEIGHTS']) if os.environ.get('AESOP_WEIGHTS') else None
+    named = os.environ.get('AESOP_WEIGHTS')
+    if named and not Path(named).is_dir():
+        raise UserError(f'the environment variable AESOP_WEIGHTS names {named}, which is no folder; correct or unset it')
+    return Path(named) if named else None
 
 
 def _in_folder(folder: Path, arch: str) -> Path | None:

@@ -78,5 +78,7 @@ def _run(mode: str, args: argparse.Namespace) -> int:
             from aesop.engine.test import test
 
             return test(options, device, debug=args.debug)
+        except UserError as error:
+            raise UserError(map(options.located, error.problems)) from error
         finally:
             distributed.shutdown()

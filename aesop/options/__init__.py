@@ -36,7 +36,9 @@ def load_options(path_or_dict: str | os.PathLike | Mapping[str, Any], overrides:
 
     tree, data = read(path_or_dict, overrides, report)
     ignored = drop_ignored(data)
-    found = [*import_plugins(data), *check_parts(data), *check_combinations(data)]
+    found = list(import_plugins(data))
+    if not found:  # what a failed plugin would have registered is not missing
+        found = [*check_parts(data), *check_combinations(data)]
     try:
         options = Options.model_validate(data)
     except ValidationError as error:

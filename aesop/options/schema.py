@@ -348,6 +348,11 @@ class Options(Block):
         if problems:
             raise UserError(problems)
 
+    def located(self, problem: str) -> str:
+        """A sentence that begins with a key, after the file and the line where that key stands; others as they are."""
+        key = problem.partition(':')[0]
+        return f'{self._nearest(key)}: {problem}' if key.partition('.')[0] in type(self).model_fields else problem
+
     def _needed(self, mode: str) -> list[str]:
         run = ['name', 'model_type', 'scale', 'network_g']
         if mode == 'test':

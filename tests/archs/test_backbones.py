@@ -57,6 +57,12 @@ def test_without_file_and_network_it_says_what_to_put_where(folder, monkeypatch)
         backbone_state_dict('vgg19')
 
 
+def test_a_weights_folder_that_is_none_is_told(folder, monkeypatch):
+    monkeypatch.setenv('AESOP_WEIGHTS', str(folder / 'elsewhere'))
+    with pytest.raises(UserError, match='AESOP_WEIGHTS names .*elsewhere, which is no folder'):
+        backbone_state_dict('vgg19')
+
+
 def test_an_unknown_backbone_is_told():
     with pytest.raises(UserError, match='no backbone "resnet50"; known: vgg19'):
         backbone_state_dict('resnet50')
