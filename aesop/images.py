@@ -4,6 +4,7 @@ An array is HWC RGB, uint8 or uint16. A tensor is (..., 3, H, W) RGB in [0, 1]; 
 """
 
 import os
+from io import BytesIO
 from pathlib import Path
 
 import cv2
@@ -40,14 +41,17 @@ def list_images(folder: str | Path) -> list[Path]:
     return found
 
 
-def image_size(path: str | Path) -> tuple[int, int]:
+def image_size(path: str | Path, data: bytes | None = None) -> tuple[int, int]:
     """(height, width) in pixels as `read_image` would return them, from the file's header alone.
+
+    Args:
+        data: the file's content, where it does not lie in a file of its own.
 
     Raises:
         UserError: the file is missing or is not an image.
     """
     try:
-        with Image.open(path) as image:
+        with Image.open(path if data is None else BytesIO(data)) as image:
             width, height = image.size
             if image.format == 'TIFF':  # recent Pillow has applied the rotation to a TIFF's size already
                 width, height = image.tag_v2[256], image.tag_v2[257]
@@ -55,21 +59,37 @@ def image_size(path: str | Path) -> tuple[int, int]:
             has_exif = image.format != 'PNG' or 'exif' in image.info
             turned = has_exif and image.getexif().get(_EXIF_ORIENTATION, 1) in (5, 6, 7, 8)
     except Image.DecompressionBombError:  # Pillow refuses headers that announce more than 179 megapixels
-        height, width = read_image(path).shape[:2]
+        height, width = (read_image(path) if data is None else decode_image(data, path)).shape[:2]
         return height, width
     except (OSError, ValueError, SyntaxError) as error:
         raise _unreadable(path, error) from None
     return (width, height) if turned else (height, width)
 
 
-def has_end(path: str | Path) -> bool:
+def image_kind(path: str | Path, data: bytes | None = None) -> str:
+    """Format and mode as the header tells, e.g. `PNG RGB`, `PNG RGB 16 bits`, `JPEG L`. Arguments as `image_size`."""
+    try:
+        with Image.open(path if data is None else BytesIO(data)) as image:
+            image.fp.seek(0)
+            start = image.fp.read(25)
+            return f'{image.format} {image.mode}{" 16 bits" if image.format == "PNG" and start[24] == 16 else ""}'
+    except Image.DecompressionBombError:
+        return 'very large'
+    except (OSError, ValueError, SyntaxError) as error:
+        raise _unreadable(path, error) from None
+
+
+def has_end(path: str | Path, data: bytes | None = None) -> bool:
     """Whether a PNG or JPEG ends as such a file does, from its last bytes alone; True for other formats.
 
     A file that does not is most often cut off; it may also be whole, with something after its end.
+
+    Args:
+        data: as in `image_size`.
     """
-    with open(path, 'rb') as file:
+    with open(path, 'rb') if data is None else BytesIO(data) as file:
         start = file.read(4)
-        file.seek(max(0, os.path.getsize(path) - 16))
+        file.seek(max(0, file.seek(0, os.SEEK_END) - 16))
         end = file.read()
     return b'IEND' in end if start == b'\x89PNG' else not start.startswith(b'\xff\xd8') or end.endswith(b'\xff\xd9')
 
@@ -84,18 +104,23 @@ def read_image(path: str | Path) -> np.ndarray:
         UserError: the file is missing, empty, truncated, not an image, or of floating-point values.
     """
     try:
-        data = np.fromfile(path, dtype=np.uint8)  # cv2.imread fails on non-ASCII paths on some systems
+        data = Path(path).read_bytes()  # cv2.imread fails on non-ASCII paths on some systems
     except OSError as error:
         raise _unreadable(path, error) from None
+    return decode_image(data, path)
+
+
+def decode_image(data: bytes, name: str | Path) -> np.ndarray:
+    """`read_image` of a file's content; `name` is what a mistake is told of."""
     try:
-        image = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH) if data.size else None
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH) if data else None
     except cv2.error:
         image = None
-    if image is None or _truncated(data.tobytes()):
-        what = 'is empty' if not data.size else 'is not an 8- or 16-bit image, or is damaged or cut off'
-        raise UserError(f'{path}: the file {what}; {_REPLACE}')
+    if image is None or _truncated(data):
+        what = 'is empty' if not data else 'is not an 8- or 16-bit image, or is damaged or cut off'
+        raise UserError(f'{name}: the file {what}; {_REPLACE}')
     if image.dtype not in _LARGEST:
-        raise UserError(f'{path}: pixels of type {image.dtype} are not supported; convert it to an 8- or 16-bit PNG')
+        raise UserError(f'{name}: pixels of type {image.dtype} are not supported; convert it to an 8- or 16-bit PNG')
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
@@ -117,8 +142,11 @@ def save_image(path: str | Path, image: Tensor | np.ndarray) -> None:
     path.write_bytes(data.tobytes())
 
 
-def to_tensor(array: np.ndarray) -> Tensor:
-    """HWC uint8 or uint16 -> (C, H, W) float32 in [0, 1]."""
+def to_tensor(array: np.ndarray | Tensor) -> Tensor:
+    """HWC uint8 or uint16, or a (..., H, W, C) uint8 tensor on any device -> (..., C, H, W) float32 in [0, 1]."""
+    if isinstance(array, Tensor):
+        planes = array.movedim(-1, -3).contiguous().float()
+        return planes / torch.full((), 255.0, device=array.device)  # a GPU multiplies by 1 / a number, which differs
     scaled = array.astype(np.float32) / np.float32(_LARGEST[array.dtype])
     return torch.from_numpy(np.ascontiguousarray(scaled.transpose(2, 0, 1)))
 
@@ -126,6 +154,12 @@ def to_tensor(array: np.ndarray) -> Tensor:
 def to_uint8(tensor: Tensor) -> np.ndarray:
     """(C, H, W) -> HWC uint8: clamped to [0, 1], times 255, rounded half to even."""
     return (tensor.detach().clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).contiguous().cpu().numpy()
+
+
+def to_uint16(tensor: Tensor) -> np.ndarray:
+    """(C, H, W) -> HWC uint16: clamped to [0, 1], times 65535, rounded half to even."""
+    levels = (tensor.detach().clamp(0, 1) * 65535).round().int()
+    return levels.permute(1, 2, 0).cpu().numpy().astype(np.uint16, order='C')
 
 
 def quantise(tensor: Tensor) -> Tensor:

@@ -7,23 +7,16 @@ one is known) and opens. Exit code 2: something is not there, said in a sentence
 """
 
 import argparse
-import hashlib
 import re
-import shutil
 import sys
 from collections.abc import Sequence
-from http.client import HTTPException
 from pathlib import Path
 from typing import Any
-from urllib.error import HTTPError
-from urllib.request import Request, urlopen
 
 from aesop import checkpoint
+from aesop.download import UNVERIFIED, fetch, sha256
 from aesop.errors import UserError, at
 from aesop.registry import did_you_mean
-
-TIMEOUT = 60  # seconds without a byte
-UNVERIFIED = 'unverified: not fetched through this project yet'
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -70,42 +63,17 @@ def obtain(entry: dict[str, Any], dry_run: bool) -> str:
     return f'{path}, {path.stat().st_size / 1e6:.1f} MB; {proof} {about}'
 
 
-def fetch(url: str, path: Path) -> None:
-    """Downloads to `path`, going on from what an earlier try left there."""
-    have = path.stat().st_size if path.exists() else 0
-    request = Request(url, headers={'Range': f'bytes={have}-'} if have else {})
-    try:
-        with urlopen(request, timeout=TIMEOUT) as answer:
-            goes_on = answer.status == 206  # else the server sends the file from its beginning
-            total = int(answer.headers['Content-Length'] or 0) + (have if goes_on else 0)
-            with open(path, 'ab' if goes_on else 'wb') as file:
-                shutil.copyfileobj(answer, file, 2**20)
-    except HTTPError as error:
-        if error.code == 416 and have:  # there is nothing after what is here already
-            return
-        raise UserError(f'{url} cannot be fetched: {error}') from error
-    except (OSError, HTTPException) as error:
-        raise UserError(f'{url} cannot be fetched: {error}. The same command goes on where it stopped') from error
-    if path.stat().st_size < total:
-        raise UserError(
-            f'{url} was cut after {path.stat().st_size} of {total} bytes. The same command goes on where it stopped'
-        )
-
-
 def verify(path: Path, entry: dict[str, Any]) -> str:
     """The file's sha256 and whether it is the published one; UserError where it is another."""
     in_name = re.search(r'-([0-9a-f]{8})\.pth$', entry['file'])
     wanted = entry.get('sha256') or (in_name[1] if in_name else '')
-    digest = hashlib.sha256()
-    with open(path, 'rb') as file:
-        while block := file.read(2**20):
-            digest.update(block)
-    if not digest.hexdigest().startswith(wanted):
+    digest = sha256(path)
+    if not digest.startswith(wanted):
         raise UserError(
-            f'{path} has the sha256 {digest.hexdigest()}, not {wanted}...: it is damaged, or another file. '
+            f'{path} has the sha256 {digest}, not {wanted}...: it is damaged, or another file. '
             'Remove it and fetch it again'
         )
-    return f'sha256 {digest.hexdigest()} ({"as published" if wanted else "none published to compare with"})'
+    return f'sha256 {digest} ({"as published" if wanted else "none published to compare with"})'
 
 
 if __name__ == '__main__':

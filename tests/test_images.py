@@ -5,7 +5,18 @@ import torch
 from PIL import ExifTags, Image, ImageOps
 
 from aesop.errors import UserError
-from aesop.images import has_end, image_size, list_images, quantise, read_image, save_image, to_tensor, to_uint8, to_y
+from aesop.images import (
+    has_end,
+    image_kind,
+    image_size,
+    list_images,
+    quantise,
+    read_image,
+    save_image,
+    to_tensor,
+    to_uint8,
+    to_y,
+)
 
 RNG = np.random.default_rng(0)
 NOISE = RNG.integers(0, 256, (31, 45, 3), dtype=np.uint8)
@@ -223,3 +234,17 @@ def test_the_end_of_a_file_is_looked_for_where_its_format_has_one(tmp_path, suff
     assert has_end(path)
     path.write_bytes(path.read_bytes()[:-50])
     assert has_end(path) == (suffix == '.bmp')
+
+
+@pytest.mark.parametrize(
+    ('suffix', 'kind'), [('.png', 'PNG RGB'), ('.jpg', 'JPEG RGB'), ('.bmp', 'BMP RGB'), ('.webp', 'WEBP RGB')]
+)
+def test_the_kind_of_an_image(tmp_path, suffix, kind):
+    path = tmp_path / f'x{suffix}'
+    save_image(path, np.zeros((4, 5, 3), np.uint8))
+    assert image_kind(path) == kind == image_kind('name', path.read_bytes())
+    save_image(tmp_path / 'deep.png', np.zeros((4, 5, 3), np.uint16))
+    assert image_kind(tmp_path / 'deep.png') == 'PNG RGB 16 bits'
+    path.write_text('no image')
+    with pytest.raises(UserError, match='cannot be read as an image'):
+        image_kind(path)

@@ -7,6 +7,7 @@ import torch
 from aesop.data import imresize as reexported
 from aesop.images import list_images, read_image
 from aesop.imresize import imresize
+from scripts.benchmarks.data import plain_imresize
 from tests.golden import image
 
 PHOTOGRAPHS = Path(__file__).parents[1] / '../shared/data'
@@ -109,8 +110,41 @@ def test_gradient():
         assert torch.autograd.gradcheck(lambda t, s=scale: imresize(t, s), x)
 
 
+def test_gradient_after_a_call_in_inference_mode():
+    x = torch.rand(1, 1, 47, 43, requires_grad=True)
+    with torch.inference_mode():
+        imresize(x, 0.5)
+    imresize(x, 0.5).sum().backward()
+    assert x.grad.sum().item() == pytest.approx(24 * 22, rel=1e-5)
+
+
 def test_autocast_does_not_reach_it():
     x = image(1, 3, 64, 64)
     with torch.autocast('cpu', torch.bfloat16):
         inside = imresize(x, 0.25)
     assert torch.equal(inside, imresize(x, 0.25)) and inside.dtype == torch.float32
+
+
+@pytest.mark.parametrize('scale', [1 / 2, 1 / 3, 1 / 4, 1 / 8, 0.3, 2, 3])
+@pytest.mark.parametrize('dtype', [np.uint8, np.uint16, np.float32])
+def test_it_is_the_plain_form_to_the_bit(scale, dtype):
+    noise = np.random.default_rng(0).integers(0, 256, (61, 90, 3))
+    array = (noise / 255).astype(dtype) if dtype is np.float32 else (noise * (np.iinfo(dtype).max // 255)).astype(dtype)
+    plain, fast = plain_imresize(array, scale), imresize(array, scale)
+    assert plain.dtype == fast.dtype == dtype
+    np.testing.assert_allclose(fast, plain, rtol=0, atol=1e-7 if dtype is np.float32 else 0)
+    batch = torch.from_numpy(np.stack([array, array[::-1]]).astype(np.float64)).permute(0, 3, 1, 2)
+    one, other = imresize(batch, scale).permute(0, 2, 3, 1).numpy()
+    exact = [plain_imresize(image.astype(np.float64), scale) for image in (array, array[::-1])]
+    np.testing.assert_allclose(one, exact[0], rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(other, exact[1], rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize('scale', [2, 3, 4, 6, 8])
+def test_a_part_of_an_integer_image_gives_a_part_of_the_result(scale):
+    """Also where a sum is a half, and the order of adding would decide how it is rounded."""
+    image = np.random.default_rng(0).integers(0, 256, (40 * scale, 60 * scale, 3), dtype=np.uint8)
+    whole = imresize(image, 1 / scale)
+    for top, left in ((0, 7), (5, 0), (13, 21)):
+        part = imresize(image[top * scale :, left * scale :], 1 / scale)
+        np.testing.assert_array_equal(part[2:, 2:], whole[top + 2 :, left + 2 :])

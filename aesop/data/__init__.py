@@ -5,7 +5,7 @@ from typing import Any
 
 from aesop.data import bicubic, paired, realesrgan, single  # noqa: F401
 from aesop.data.base import ImageDataset
-from aesop.data.loader import train_loader, val_loader
+from aesop.data.loader import train_loader, val_loader, waiting_advice
 from aesop.imresize import imresize
 from aesop.registry import DATASETS
 
@@ -41,4 +41,4 @@ def build_dataset(block: dict[str, Any], **run: Any) -> ImageDataset:
     return DATASETS.build(block, **run)
 
 
-__all__ = ['LOADER_KEYS', 'ImageDataset', 'build_dataset', 'imresize', 'train_loader', 'val_loader']
+__all__ = ['LOADER_KEYS', 'ImageDataset', 'build_dataset', 'imresize', 'train_loader', 'val_loader', 'waiting_advice']

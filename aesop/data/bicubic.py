@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from aesop.data.base import CropDataset, below
+from aesop.data.base import below
+from aesop.data.crops import CropDataset
 from aesop.data.transforms import Window
 from aesop.imresize import imresize
 from aesop.registry import DATASETS
@@ -35,5 +36,5 @@ class BicubicImageDataset(CropDataset):
         (gt,) = images
         height, width = (side // self.scale for side in gt.shape[:2])
         context = window.grown(_MARGIN, height, width)
-        lq = imresize(context.times(self.scale).cut(gt), 1 / self.scale)
+        lq = imresize(self._part(gt, context.times(self.scale)), 1 / self.scale)
         return window.times(self.scale).cut(gt), window.inside(context).cut(lq)

@@ -1,23 +1,35 @@
 """Batches by iteration: what a rank sees at iteration i depends on i, never on workers or on where the run began."""
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import cv2
+import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, default_collate
 
+from aesop.data.base import ImageDataset
 from aesop.errors import UserError
+from aesop.images import to_tensor
 
 Batch = dict[str, Any]  # stacked (N, C, H, W) tensors, and lists of N names
 
+CPU = torch.device('cpu')
+
 
 class Loader:
-    """A DataLoader whose workers tell a user's mistake as the sentence it is, without their traceback around it."""
+    """A DataLoader whose workers tell a user's mistake as the sentence it is, without their traceback around it.
 
-    def __init__(self, dataset: Dataset, num_workers: int, **arguments: Any) -> None:
+    Workers hand over images as bytes; what comes out are the floats of `dataset[n]`, stacked, on `device`. On a GPU the
+    next batch is copied and finished while the current one is computed with.
+    """
+
+    def __init__(self, dataset: Dataset, num_workers: int, device: torch.device = CPU, **arguments: Any) -> None:
+        self._dataset, self._device = dataset, device
+        if isinstance(dataset, ImageDataset):
+            dataset.open()  # before there are workers: they share what was opened
         self._loader = DataLoader(
             _Telling(dataset),
             num_workers=num_workers,
@@ -31,10 +43,58 @@ class Loader:
         return len(self._loader)
 
     def __iter__(self) -> Iterator[Batch]:
+        return prefetched(self._batches(), self._device, self._finished)
+
+    def _batches(self) -> Iterator[Batch]:
         for batch in self._loader:
             if isinstance(batch, UserError):
                 raise batch
+            for skipped in batch.pop('skipped', ()):
+                self._dataset.note_skipped(skipped)
             yield batch
+
+    def _finished(self, batch: Batch) -> Batch:
+        return self._dataset.finished(batch) if _is_stored(self._dataset) else batch
+
+
+def prefetched(batches: Iterable[Batch], device: torch.device, finished: Callable[[Batch], Batch]) -> Iterator[Batch]:
+    """finished(batch) of each batch; on a GPU they are copied there and finished one ahead, on a stream of their own.
+
+    What has one number a sample (indices, seeds) stays on the CPU, where it is read.
+    """
+    if device.type != 'cuda':
+        yield from map(finished, batches)
+        return
+    stream = torch.cuda.Stream(device)
+    ahead = None
+    for batch in batches:
+        arrays = {key for key, value in batch.items() if isinstance(value, torch.Tensor) and value.ndim > 1}
+        with torch.cuda.stream(stream):
+            moved = {key: v.to(device, non_blocking=True) if key in arrays else v for key, v in batch.items()}
+            coming = finished(moved), stream.record_event()
+        if ahead is not None:
+            yield _handed_over(*ahead)
+        ahead = coming
+    if ahead is not None:
+        yield _handed_over(*ahead)
+
+
+def _handed_over(batch: Batch, ready: torch.cuda.Event) -> Batch:
+    """Lets the current stream use what another one made."""
+    for value in batch.values():
+        if isinstance(value, torch.Tensor) and value.is_cuda:
+            current = torch.cuda.current_stream(value.device)
+            current.wait_event(ready)
+            value.record_stream(current)  # its memory is not given away before this stream is done with it
+    return batch
+
+
+def waiting_advice(block: Mapping[str, Any]) -> str:
+    """What to change in the block of a training set whose batches are waited for."""
+    workers = block.get('num_worker_per_gpu', 0)
+    more = f'raise num_worker_per_gpu (now {workers})'
+    cached = block.get('cache', 'none') != 'none'
+    return more if cached else f'set cache: disk, so that no image is decoded twice, or {more}'
 
 
 def train_loader(
@@ -44,55 +104,53 @@ def train_loader(
     *,
     total_iter: int,
     start_iter: int = 0,
+    start_sample: int | None = None,
     rank: int = 0,
     world_size: int = 1,
     pin_memory: bool = False,
     prefetch_factor: int | None = None,
+    device: torch.device = CPU,
 ) -> Loader:
     """The batches of iterations `start_iter` (0-based) to `total_iter` - 1.
 
     Iteration i of a rank holds the `batch_size` samples from n = (i * world_size + rank) * batch_size on, so a resumed
-    run goes on as the uninterrupted one would have.
+    run goes on as the uninterrupted one would have. Where the number of ranks or the batch size has changed since the
+    run began, `start_sample` says from which n on it goes on.
 
     Args:
         dataset: gives a sample for any n >= 0, all of one size: one with `gt_size`.
         batch_size: samples a rank.
         num_workers: worker processes a rank; 0 reads in this process.
         prefetch_factor: batches that each worker makes in advance.
+        device: where the batches go.
     """
-    batches = _Batches(range(start_iter, total_iter), batch_size, rank, world_size)
+    first = start_iter * world_size * batch_size if start_sample is None else start_sample
+    batches = _Batches(first, total_iter - start_iter, batch_size, rank, world_size)
     ahead = prefetch_factor if num_workers else None
-    return Loader(dataset, num_workers, batch_sampler=batches, pin_memory=pin_memory, prefetch_factor=ahead)
+    return Loader(dataset, num_workers, device, batch_sampler=batches, pin_memory=pin_memory, prefetch_factor=ahead)
 
 
-def val_loader(
-    dataset: Dataset,
-    rank: int = 0,
-    world_size: int = 1,
-    num_workers: int = 0,
-    limit: int | None = None,
-) -> Loader:
-    """A rank's share of the whole images, or of the first `limit`: rank, rank + world_size, ... in batches of one."""
-    count = len(dataset) if limit is None else min(limit, len(dataset))
-    mine = range(rank, count, world_size)
-    return Loader(dataset, num_workers, sampler=mine)
+def val_loader(dataset: Dataset, positions: Sequence[int] | None = None, num_workers: int = 0) -> Loader:
+    """The whole images at `positions` (None: all), in batches of one."""
+    return Loader(dataset, num_workers, sampler=range(len(dataset)) if positions is None else positions)
 
 
 @dataclass
 class _Batches:
     """The positions of each iteration's samples; made when asked for, a run may have millions."""
 
-    iterations: range
+    first: int
+    iterations: int
     batch_size: int
     rank: int
     world_size: int
 
     def __len__(self) -> int:
-        return len(self.iterations)
+        return self.iterations
 
     def __iter__(self) -> Iterator[range]:
-        for i in self.iterations:
-            first = (i * self.world_size + self.rank) * self.batch_size
+        for i in range(self.iterations):
+            first = self.first + (i * self.world_size + self.rank) * self.batch_size
             yield range(first, first + self.batch_size)
 
 
@@ -100,21 +158,37 @@ class _Telling(Dataset):
     """Hands a UserError over as a value: raised in a worker, it would reach the user wrapped in a traceback."""
 
     def __init__(self, dataset: Dataset) -> None:
-        self._dataset = dataset
+        self._sample = dataset.stored if _is_stored(dataset) else dataset.__getitem__
 
     def __getitem__(self, n: int) -> Batch | UserError:
         try:
-            return self._dataset[n]
+            return self._sample(n)
         except UserError as error:
             return error
 
 
+def _is_stored(dataset: Dataset) -> bool:
+    """Whether a data set's samples can be finished later: a class that has a `__getitem__` of its own means that."""
+    return isinstance(dataset, ImageDataset) and type(dataset).__getitem__ is ImageDataset.__getitem__
+
+
 def _collate(samples: list[Batch | UserError]) -> Batch | UserError:
     wrong = next((sample for sample in samples if isinstance(sample, UserError)), None)
-    return wrong or default_collate(samples)
+    if wrong is not None:
+        return wrong
+    skipped = [sample.pop('skipped') for sample in samples if 'skipped' in sample]
+    for key in [key for key, value in samples[0].items() if isinstance(value, np.ndarray)]:
+        images = [sample[key] for sample in samples]
+        as_bytes = all(image.dtype == np.uint8 for image in images)  # PyTorch has no 16 bits for this
+        for sample, image in zip(samples, images):
+            sample[key] = torch.from_numpy(np.require(image, requirements='CW')) if as_bytes else to_tensor(image)
+    batch = default_collate(samples)
+    return batch | {'skipped': skipped} if skipped else batch
 
 
 def _init_worker(_: int) -> None:
     cv2.setNumThreads(0)  # workers are the parallelism; torch limits itself to one thread in them
-    for each in (signal.SIGINT, signal.SIGTERM):  # sent to the whole process group, they are for the run to answer:
-        signal.signal(each, signal.SIG_IGN)  # without its workers it could not finish the iteration and save
+    # Sent to the whole process group, these are for the run to answer: without its workers it could not finish the
+    # iteration and save.
+    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(each, signal.SIG_IGN)

@@ -5,10 +5,12 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from aesop.data.base import CropDataset, Size, below, capped
+from aesop.data.base import below, capped
+from aesop.data.crops import CropDataset
+from aesop.data.meta_info import read_meta_info
+from aesop.data.source import Size
 from aesop.data.transforms import Window
 from aesop.errors import UserError
-from aesop.images import list_images
 from aesop.registry import DATASETS
 
 
@@ -39,23 +41,33 @@ class PairedImageDataset(CropDataset):
                 'use `type: BicubicImageDataset`, which makes them from dataroot_gt'
             )
         gts = self._list(self.dataroot_gt)
-        lqs = {below(self.dataroot_lq, path): path for path in list_images(self.dataroot_lq)}
+        lqs = {below(self.dataroot_lq, path): path for path in self._source.list(self.dataroot_lq)}
         names = [below(self.dataroot_gt, path) for path in gts]
-        partners = [self._partner(name) for name in names]
-        problems = [
-            f'{gt}: {self.dataroot_lq} holds no {partner} for it'
-            for gt, partner in zip(gts, partners)
+        partners = self._named_partners() or [self._partner(name) for name in names]
+        alone = {
+            name: f'{gt}: {self.dataroot_lq} holds no {partner} for it'
+            for gt, name, partner in zip(gts, names, partners)
             if partner not in lqs
-        ]
+        }
         if not (self.meta_info or self.meta_info_file):
-            alone = lqs.keys() - set(partners)
-            problems += [f'{lqs[name]}: {self.dataroot_gt} holds no image for it' for name in sorted(alone)]
-        if problems:
+            without = sorted(lqs.keys() - set(partners))
+            alone |= {str(lqs[name]): f'{lqs[name]}: {self.dataroot_gt} holds no image for it' for name in without}
+        pairs = [(gt, name, lqs[partner]) for gt, name, partner in zip(gts, names, partners) if name not in alone]
+        if alone and (self.on_error == 'raise' or self.gt_size is not None or not pairs):
             remedy = (
                 f"complete the folders or set filename_tmpl (now '{self.filename_tmpl}'; e.g. '{{}}x4' for 1x4.png)"
             )
-            raise UserError([*capped(problems), f'{self}: each ground truth needs its low-resolution image: {remedy}'])
-        return [(gt, lqs[partner]) for gt, partner in zip(gts, partners)], names
+            problems = capped(list(alone.values()))
+            raise UserError([*problems, f'{self}: each ground truth needs its low-resolution image: {remedy}'])
+        self.left_out |= alone
+        return [(gt, lq) for gt, _, lq in pairs], [name for _, name, _ in pairs]
+
+    def _named_partners(self) -> list[str]:
+        """The low-resolution images, where `meta_info` names one beside each ground truth."""
+        lines = read_meta_info(self._meta()) if self._meta() else []
+        if not all(len(names) == 2 for names in lines):
+            return []
+        return [below(self.dataroot_lq, path) for path in self._below(self.dataroot_lq, [lq for _, lq in lines])]
 
     def _partner(self, name: str) -> str:
         path = PurePosixPath(name)
@@ -75,4 +87,4 @@ class PairedImageDataset(CropDataset):
 
     def _cut(self, images: list[np.ndarray], window: Window) -> tuple[np.ndarray, np.ndarray]:
         gt, lq = images
-        return window.times(self.scale).cut(gt), window.cut(lq)
+        return self._part(gt, window.times(self.scale)), self._part(lq, window)

@@ -51,3 +51,9 @@ class PairPool:
     def load_state_dict(self, state: Pairs) -> None:
         """Goes back to a state of `state_dict`; of more pairs than there is room for, the first."""
         self._pairs = {name: stored[: self.size].clone() for name, stored in state.items()}
+
+
+def share_out(states: list[Pairs], rank: int, count: int) -> Pairs:
+    """A state for one of `count` pools that together hold what the pools of `states` held, as far as there is room."""
+    names = states[0] if states else ()
+    return {name: torch.cat([state[name] for state in states])[rank::count] for name in names}

@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from aesop.data.base import CropDataset, Size, below
+from aesop.data.base import below
+from aesop.data.crops import CropDataset
 from aesop.data.kernels import KINDS, SMALLEST, random_kernel, random_sinc
+from aesop.data.source import Size
 from aesop.data.transforms import Window, augment, random_window
 from aesop.errors import UserError
 from aesop.registry import DATASETS, did_you_mean
@@ -102,16 +104,17 @@ class RealESRGANDataset(CropDataset):
         return None  # whatever is too small is mirrored
 
     def _cut(self, images: list[np.ndarray], window: Window) -> tuple[np.ndarray, ...]:
-        return (window.cut(images[0]),)
+        return (self._part(images[0], window),)
 
     def _sample(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
         gt = self._read(self.items[index][0])
-        lacking = [(0, max(0, self.crop_size - side)) for side in gt.shape[:2]]
-        gt = np.pad(gt, [*lacking, (0, 0)], mode='reflect')
+        if min(gt.shape[:2]) < self.crop_size:
+            lacking = [(0, max(0, self.crop_size - side)) for side in gt.shape[:2]]
+            gt = np.pad(gt, [*lacking, (0, 0)], mode='reflect')
         window = random_window(*gt.shape[:2], self.crop_size, rng)
         (gt,) = augment([*self._cut([gt], window)], self.use_flip and self.use_hflip, self.use_rot, rng)
         return {
-            'gt': self._tensor(gt),
+            'gt': gt,
             'kernel1': self._kernel('', rng),
             'kernel2': self._kernel('2', rng),
             'sinc_kernel': _tensor(random_sinc(rng, self.blur_kernel_size, self.final_sinc_prob)),

@@ -21,8 +21,8 @@ class SingleImageDataset(ImageDataset):
 
     dataroot_lq: str
 
-    def __getitem__(self, n: int) -> dict[str, Any]:
-        return {'lq': self._tensor(self._read(self.items[n][0])), 'name': self.names[n], 'index': n}
+    def stored(self, n: int) -> dict[str, Any]:
+        return {'lq': self._read(self.items[n][0]), 'name': self.names[n], 'index': n}
 
     def _find(self) -> tuple[list[tuple[Path, ...]], list[str]]:
         paths = self._list(self.dataroot_lq)

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 
 
@@ -42,14 +43,15 @@ def augment(images: list[np.ndarray], flip: bool, rotate: bool, rng: np.random.G
     """One of the square's eight symmetries for all `images` (HWC, square), equally likely when both are allowed.
 
     Args:
+        images: views are fine; what comes back are contiguous copies.
         flip: allows left-right mirroring.
         rotate: allows upside-down mirroring and transposing.
     """
     mirror, turn, transpose = rng.random(3) < 0.5  # always all three: one option does not shift another's draws
-    if flip and mirror:
-        images = [image[:, ::-1] for image in images]
-    if rotate and turn:
-        images = [image[::-1] for image in images]
-    if rotate and transpose:
-        images = [image.transpose(1, 0, 2) for image in images]
-    return images
+    mirror, turn, transpose = flip and mirror, rotate and turn, rotate and transpose
+    if mirror or turn:
+        axes = -1 if mirror and turn else int(mirror)  # OpenCV: both, left-right (1), upside-down (0)
+        images = [cv2.flip(image, axes) for image in images]
+    if transpose:
+        images = [cv2.transpose(image) for image in images]
+    return images if mirror or turn or transpose else [image.copy() for image in images]

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from aesop.data.pool import PairPool
+from aesop.data.pool import PairPool, share_out
 from aesop.errors import UserError
 
 
@@ -56,3 +56,10 @@ def test_goes_on_from_its_state():
 def test_a_pool_smaller_than_a_batch():
     with pytest.raises(UserError, match='queue_size: a pool of 3 pairs cannot hold a batch of 4'):
         PairPool(3).exchange(batch(0), np.random.default_rng(0))
+
+
+def test_pools_of_other_ranks_are_shared_out():
+    states = [{'lq': torch.arange(start, start + 4, dtype=torch.uint8)} for start in (0, 4)]
+    shares = [share_out(states, rank, 3)['lq'].tolist() for rank in range(3)]
+    assert shares == [[0, 3, 6], [1, 4, 7], [2, 5]]
+    assert share_out([{}, {}], 0, 1) == {}

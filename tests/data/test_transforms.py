@@ -2,7 +2,7 @@ import numpy as np
 
 from aesop.data.transforms import Window, augment, random_window
 
-SQUARE = np.arange(9).reshape(3, 3, 1)
+SQUARE = np.arange(27, dtype=np.uint8).reshape(3, 3, 3)
 
 
 def outcomes(flip, rotate):

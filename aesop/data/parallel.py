@@ -1,0 +1,180 @@
+"""Many images, one function: work in several processes that can be killed at any time and begun again."""
+
+import errno
+import hashlib
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import cv2
+import torch
+from tqdm import tqdm
+
+from aesop.errors import UserError
+
+Job, Result = TypeVar('Job'), TypeVar('Result')
+_AHEAD = 3  # jobs waiting for each process
+
+
+def cores() -> int:
+    """The CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def parallel(
+    function: Callable[[Job], Result],
+    jobs: Iterable[Job],
+    problems: list[str],
+    title: str = '',
+    total: int | None = None,
+    workers: int | None = None,
+) -> Iterator[Result]:
+    """`function(job)` of each job in `workers` processes, in the order of the jobs, with a progress bar.
+
+    `jobs` is read as far ahead as there is work to do. Processes end with this one, however it ends.
+
+    Args:
+        function: at the top level of a module, like the type of the jobs and results.
+        problems: gets what the UserErrors say that `function` raises; such a job has no result.
+        title: stands before the bar.
+        total: number of jobs, where `jobs` has no length.
+        workers: None for one a core; with one, or one job, all is done in this process.
+    """
+    if total is None and hasattr(jobs, '__len__'):
+        total = len(jobs)
+    workers = min(workers or cores(), total or 2)
+    with tqdm(desc=title, total=total, unit='image', disable=None if total != 0 else True) as bar:
+        for result in _here(function, jobs) if workers < 2 else _in_processes(function, jobs, workers):
+            bar.update()
+            if isinstance(result, UserError):
+                problems += result.problems
+            else:
+                yield result
+
+
+def _here(function: Callable[[Job], Result], jobs: Iterable[Job]) -> Iterator[Result | UserError]:
+    for job in jobs:
+        yield _result(function, job)
+
+
+def _in_processes(function: Callable[[Job], Result], jobs: Iterable[Job], workers: int) -> Iterator[Result | UserError]:
+    running: deque[Future] = deque()
+    pool = ProcessPoolExecutor(workers, initializer=_begin_process, initargs=(os.getpid(),))
+    try:
+        for job in jobs:
+            running.append(pool.submit(_result, function, job))
+            if len(running) > _AHEAD * workers:
+                yield running.popleft().result()
+        while running:
+            yield running.popleft().result()
+    except BrokenProcessPool as error:
+        raise UserError(
+            'a worker process was ended from outside, for lack of memory perhaps; take fewer with --workers. '
+            'The same command goes on where it stopped'
+        ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _result(function: Callable[[Job], Result], job: Job) -> Result | UserError:
+    """Mistakes are values: raised in a process, they would bring its traceback."""
+    try:
+        return function(job)
+    except UserError as error:
+        return error
+
+
+def _begin_process(parent: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is for the parent to answer
+    cv2.setNumThreads(0)
+    torch.set_num_threads(1)
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    """A pool's process that waits for work does not notice that nobody is there any more to give it."""
+    while os.getppid() == parent:
+        time.sleep(0.2)
+    os._exit(1)
+
+
+def command(name: str, work: Callable[[], None]) -> int:
+    """Does the work of a script that goes on where it stopped, and tells what ended it; the exit code.
+
+    0 done; 2 the user's input is wrong, or a disk is full and the like; 3 interrupted.
+    """
+    again = 'the same command goes on where it stopped'
+    try:
+        work()
+    except KeyboardInterrupt:
+        problems, code = [f'interrupted; {again}'], 3
+    except UserError as error:
+        problems, code = error.problems, 2
+    except OSError as error:
+        where = f'{error.filename}: ' if error.filename else ''
+        problems, code = [f'{where}{error.strerror}; {again}'], 2
+    else:
+        return 0
+    for problem in problems:
+        sys.stderr.write(f'{name}: {problem}\n')
+    return code
+
+
+class Journal:
+    """What is done, one JSON line each, written when it is done: whoever begins again after a kill reads it.
+
+    Args:
+        path: made when there is something to write. A last line that a kill has cut off is dropped.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.records: dict[str, Any] = {}
+        whole = 0
+        if path.exists():
+            for line in path.read_bytes().splitlines(keepends=True):
+                try:
+                    key, record = json.loads(line)
+                except (ValueError, TypeError):
+                    break
+                if not line.endswith(b'\n'):
+                    break
+                self.records[key] = record
+                whole += len(line)
+            os.truncate(path, whole)
+
+    def add(self, key: str, record: Any) -> None:  # noqa: ANN401
+        self.records[key] = record
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with open(self.path, 'ab') as file:
+            file.write(json.dumps([key, record]).encode() + b'\n')
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A temporary name beside `path`, hidden and of the same suffix, for a file that is `path` when all is written.
+
+    It is always the same for a `path`, so what a kill leaves is written over; and short, where the image's is as long
+    as names may be.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f'.part{hashlib.sha1(os.fsencode(path.name)).hexdigest()[:16]}{path.suffix}')
+    try:
+        yield part
+        os.replace(part, path)
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise UserError(f'{path}: this name is too long for the file system; shorten that of the source') from error
+        raise
+    finally:
+        part.unlink(missing_ok=True)
