@@ -1,1 +1,1 @@
-"""Looking into results: loss maps so far."""
+"""Looking into results: the paper's figures, its published numbers, and the report."""

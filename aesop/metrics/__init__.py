@@ -1,23 +1,48 @@
 """Image quality metrics on [0, 1] RGB tensors. Every score carries its protocol: colour, crop, quantisation, weights.
 
-| class            | names in published option files              | better | compares          | range      |
-|------------------|----------------------------------------------|--------|-------------------|------------|
-| `PSNR`           | `calculate_psnr`                             | higher | sr, gt            | dB, <= inf |
-| `StabilisedPSNR` | `calculate_psnr_pytorch`                     | higher | sr, gt            | dB, <= 80  |
-| `SSIM`           | `calculate_ssim`, `calculate_ssim_pytorch`   | higher | sr, gt            | [-1, 1]    |
-| `LPIPS`          | `calculate_lpips`, `calculate_lpips_pytorch` | lower  | sr, gt            | >= 0       |
-| `AEPSNR`         | `calculate_aepsnr_pytorch`                   | higher | AE(sr), AE(gt)    | dB, <= inf |
-| `LRPSNR`         |                                              | higher | downscaled sr, lq | dB, <= inf |
-| `DetailRatio`    |                                              | 1      | sr, gt            | >= 0       |
+What there is: `table()`, which docs/metrics.md is written from (`python -m aesop.metrics`).
 """
 
+from dataclasses import dataclass
 from typing import Any
 
-from aesop.metrics import autoencoded, detail, lpips, lr_psnr, psnr_ssim  # noqa: F401  (importing registers)
+from aesop.metrics import autoencoded, detail, dists, fid, lpips, lr_psnr, no_reference, psnr_ssim  # noqa: F401
 from aesop.metrics.metric import Metric
 from aesop.registry import METRICS
 
-__all__ = ['Metric', 'build_metric']
+__all__ = ['Metric', 'Row', 'build_metric', 'table']
+
+
+@dataclass(frozen=True)
+class Row:
+    """What is to know of a metric; its fields are the class attributes of `Metric`."""
+
+    name: str
+    aliases: tuple[str, ...]  # its names in published option files
+    better: str  # 'higher' or 'lower'
+    value_range: str
+    needs: tuple[str, ...]  # what it compares sr with: gt, lq
+    per_image: bool
+    how: str
+
+
+def table() -> list[Row]:
+    """All metrics, those of plugins included."""
+    names: dict[type[Metric], list[str]] = {}
+    for name in METRICS.names():
+        names.setdefault(METRICS.get(name), []).append(name)
+    return [
+        Row(
+            name=metric.__name__,
+            aliases=tuple(name for name in called if name != metric.__name__),
+            better='higher' if metric.higher_is_better else 'lower',
+            value_range=metric.value_range,
+            needs=tuple(kind for kind in ('gt', 'lq') if getattr(metric, f'needs_{kind}')),
+            per_image=metric.per_image,
+            how=metric.how,
+        )
+        for metric, called in names.items()
+    ]
 
 
 def build_metric(block: dict[str, Any]) -> Metric:

@@ -19,6 +19,9 @@ class AEPSNR(Metric):
         crop_border, test_y_channel, input_order, better: see `Metric`.
     """
 
+    value_range = 'dB, up to infinity'
+    how = 'PSNR between AE(sr) and AE(gt): quantise, auto-encode, crop'
+
     def __init__(
         self,
         autoencoder_arch: dict[str, Any],
@@ -37,4 +40,5 @@ class AEPSNR(Metric):
         }
 
     def score(self, sr: Tensor, gt: Tensor, lq: Tensor | None) -> Tensor:
+        self.crop(sr, gt)  # tells what does not fit, before the network does
         return psnr(*self.prepare(self.ae(sr), self.ae(gt)))

@@ -17,6 +17,9 @@ class DetailRatio(Metric):
     above half Nyquist means more than 1/4 cycle a pixel in the radius of the two-dimensional spectrum.
     """
 
+    value_range = '0 and more; 1 is ideal'
+    how = 'energy above half the Nyquist frequency, under a Hann window, relative to the ground truth'
+
     def __init__(
         self, crop_border: int = 0, test_y_channel: bool = True, better: Literal['higher', 'lower'] | None = None
     ) -> None:

@@ -16,6 +16,7 @@ from aesop.registry import METRICS
 log = logging.getLogger(__name__)
 
 BACKBONES = {'alex': 'alexnet', 'vgg': 'vgg16', 'squeeze': 'squeezenet1_1'}
+LEAST_SIDE = {'alex': 31, 'vgg': 16, 'squeeze': 17}  # pixels, below which pooling leaves nothing
 
 
 def lpips_network(net: str, backbone_weights: str) -> nn.Module:
@@ -47,6 +48,8 @@ class LPIPS(Metric):
     """
 
     higher_is_better = False
+    value_range = '0 and more'
+    how = 'v0.1 on RGB in [-1, 1], by the package of its authors'
 
     def __init__(
         self,
@@ -62,6 +65,7 @@ class LPIPS(Metric):
             log.warning('LPIPS is measured on RGB: test_y_channel has no effect')
         choose('net', net, BACKBONES)
         self.network = lpips_network(net, backbone_weights)
+        self.least_side = LEAST_SIDE[net]
         self.details = {
             'backbone': BACKBONES[net],
             'backbone_sha256': weights_sha256(self.network.net),
@@ -69,5 +73,5 @@ class LPIPS(Metric):
         }
 
     def score(self, sr: Tensor, gt: Tensor, lq: Tensor | None) -> Tensor:
-        sr, gt = self.crop(sr, gt)
+        sr, gt = self.prepare_rgb(sr, gt)
         return self.network(2 * sr - 1, 2 * gt - 1).flatten()  # the network takes [-1, 1]

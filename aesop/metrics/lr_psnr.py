@@ -23,6 +23,8 @@ class LRPSNR(Metric):
         test_y_channel, input_order, better: see `Metric`.
     """
 
+    value_range = 'dB, up to infinity'
+    how = 'PSNR between the downscaled sr (quantise, MATLAB bicubic, quantise) and lq'
     needs_gt = False
     needs_lq = True
 

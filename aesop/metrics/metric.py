@@ -1,6 +1,8 @@
 """What all metrics share: 8-bit quantisation, border crop, colour space, and a protocol that says so."""
 
 import hashlib
+import math
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
@@ -11,16 +13,27 @@ from aesop.images import quantise, to_y
 from aesop.losses.pixel import choose
 
 
-def weights_sha256(net: nn.Module) -> str:
-    """Hash of the names and values of all tensors of `net`, whatever file they came from."""
+def weights_sha256(net: nn.Module, **others: Tensor) -> str:
+    """Hash of the names and values of all tensors of `net` (and others), whatever file they came from."""
     digest = hashlib.sha256()
-    for name, tensor in sorted(net.state_dict().items()):
+    for name, tensor in sorted((net.state_dict() | others).items()):
         digest.update(name.encode() + tensor.cpu().numpy().tobytes())
     return digest.hexdigest()
 
 
 class Metric(nn.Module):
     """`metric(sr, gt, lq)` -> (N,) scores of N images; subclasses say how in `score`.
+
+    A metric of whole sets (`per_image` false) gives instead N tensors: what each image contributes to the set's score,
+    which `summary` makes of the contributions of all images. So images may be seen in any order and on any rank.
+
+    The attributes of the class are its row in the table of all metrics (`aesop.metrics.table`):
+        higher_is_better: direction; `better` overrides it.
+        value_range: the values it can take, in words.
+        needs_gt, needs_lq: the images that it compares with.
+        how: its protocol in a sentence, beyond what all metrics share.
+        per_image: whether each image has a score.
+        least_side: pixels that an image must have on each side after the crop.
 
     Args:
         crop_border: pixels left out on each side.
@@ -30,8 +43,12 @@ class Metric(nn.Module):
     """
 
     higher_is_better = True
+    value_range = ''
     needs_gt = True
     needs_lq = False
+    how = ''
+    per_image = True
+    least_side = 1
 
     def __init__(
         self,
@@ -60,32 +77,54 @@ class Metric(nn.Module):
         }
 
     @torch.no_grad()
-    def forward(self, sr: Tensor, gt: Tensor | None = None, lq: Tensor | None = None) -> Tensor:
-        """Scores (N,) of RGB images (N, 3, H, W) or (3, H, W) in [0, 1]; values outside are clamped."""
+    def forward(self, sr: Tensor, gt: Tensor | None = None, lq: Tensor | None = None) -> Tensor | list[Tensor]:
+        """Scores (N,), or N contributions, of RGB images (N, 3, H, W) or (3, H, W) in [0, 1], clamped to that.
+
+        Images of one channel (`color: y`) are luma already.
+        """
         for name, needed, given in (('gt', self.needs_gt, gt), ('lq', self.needs_lq, lq)):
             if needed and given is None:
                 raise UserError(f'{type(self).__name__} needs {name} images, and this data set has none; leave it out')
         images = (None if x is None else quantise(x.float().reshape(-1, *x.shape[-3:])) for x in (sr, gt, lq))
         return self.score(*images)
 
-    def score(self, sr: Tensor, gt: Tensor | None, lq: Tensor | None) -> Tensor:
-        """Scores (N,) of quantised float32 images (N, 3, H, W)."""
+    def score(self, sr: Tensor, gt: Tensor | None, lq: Tensor | None) -> Tensor | list[Tensor]:
+        """Scores (N,), or N contributions, of quantised float32 images (N, 3, H, W)."""
         raise NotImplementedError
 
-    def crop(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-        """Both images (N, 3, H, W) without their border; UserError where sizes differ or nothing is left."""
-        (h, w), border = a.shape[-2:], self.crop_border
-        if a.shape != b.shape:
-            raise UserError(
-                f'{type(self).__name__}: cannot compare an image of {w}x{h} pixels with one of '
-                f'{b.shape[-1]}x{b.shape[-2]}; check that the pair and the scale belong together'
-            )
-        if 2 * border >= min(h, w):
-            raise UserError(f'{type(self).__name__}: crop_border {border} leaves nothing of {w}x{h} pixels')
-        a, b = (x[..., border : h - border, border : w - border] for x in (a, b))
-        return a, b
+    def summary(self, scores: Sequence[Any]) -> float:
+        """The score of a set: the mean over its images, or what a subclass makes of their contributions."""
+        return math.fsum(scores) / len(scores)
+
+    def too_small(self, height: int, width: int) -> str | None:
+        """What keeps images of this size (at LR size where `lq` is what they are compared with) from being measured."""
+        left = min(height, width) - 2 * self.crop_border
+        if left >= self.least_side:
+            return None
+        name, size = type(self).__name__, f'{width}x{height} pixels'
+        if left < 1:
+            return f'{name}: crop_border {self.crop_border} leaves nothing of {size}'
+        needed = f'{self.least_side}x{self.least_side}'
+        return f'{name} needs at least {needed} pixels, and crop_border {self.crop_border} leaves less of {size}'
+
+    def crop(self, *images: Tensor) -> tuple[Tensor, ...]:
+        """The images (N, 3, H, W) without their border; UserError where sizes differ or too little is left."""
+        (h, w), border = images[0].shape[-2:], self.crop_border
+        for other in images[1:]:
+            if other.shape != images[0].shape:
+                raise UserError(
+                    f'{type(self).__name__}: cannot compare an image of {w}x{h} pixels with one of '
+                    f'{other.shape[-1]}x{other.shape[-2]}; check that the pair and the scale belong together'
+                )
+        if problem := self.too_small(h, w):
+            raise UserError(problem)
+        return tuple(x[..., border : h - border, border : w - border] for x in images)
 
     def prepare(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
         """Both images cropped, in float64, (N, 3, h, w), or (N, 1, h, w) luma with `test_y_channel`."""
         a, b = (x.double() for x in self.crop(a, b))
-        return (to_y(a), to_y(b)) if self.test_y_channel else (a, b)
+        return (to_y(a), to_y(b)) if self.test_y_channel and a.shape[1] == 3 else (a, b)
+
+    def prepare_rgb(self, *images: Tensor) -> tuple[Tensor, ...]:
+        """The images cropped, (N, 3, h, w): for networks of colour images; luma is repeated."""
+        return tuple(x.expand(-1, 3, -1, -1) for x in self.crop(*images))

@@ -4,7 +4,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from aesop.errors import UserError
 from aesop.metrics.metric import Metric
 from aesop.registry import METRICS
 
@@ -19,8 +18,6 @@ def ssim(a: Tensor, b: Tensor) -> Tensor:
 
     Gaussian window 11x11 of sigma 1.5, population moments, K1 0.01, K2 0.03; only windows that lie inside the image.
     """
-    if min(a.shape[-2:]) < 11:
-        raise UserError(f'SSIM needs at least 11x11 pixels after the crop, got {a.shape[-1]}x{a.shape[-2]}')
     taps = torch.exp(-(torch.arange(-5, 6, dtype=a.dtype, device=a.device) ** 2) / (2 * 1.5**2))
     taps = taps / taps.sum()
 
@@ -41,6 +38,8 @@ def ssim(a: Tensor, b: Tensor) -> Tensor:
 class PSNR(Metric):
     """PSNR in dB; identical images score infinity."""
 
+    value_range = 'dB, up to infinity'
+    how = 'of the mean squared error over pixels and channels'
     eps = 0.0
 
     def score(self, sr: Tensor, gt: Tensor, lq: Tensor | None) -> Tensor:
@@ -51,12 +50,18 @@ class PSNR(Metric):
 class StabilisedPSNR(PSNR):
     """PSNR with 1e-8 added to the MSE; identical images score 80 dB."""
 
+    value_range = 'dB, up to 80'
+    how = '1e-8 is added to the mean squared error'
     eps = 1e-8
 
 
 @METRICS.register('calculate_ssim', 'calculate_ssim_pytorch')
 class SSIM(Metric):
     """SSIM; identical images score 1."""
+
+    value_range = '-1 to 1'
+    how = 'Gaussian window 11x11 of sigma 1.5, inside the image; mean over pixels and channels'
+    least_side = 11
 
     def score(self, sr: Tensor, gt: Tensor, lq: Tensor | None) -> Tensor:
         return ssim(*self.prepare(sr, gt))

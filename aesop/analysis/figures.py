@@ -1,0 +1,88 @@
+"""What all figures share: one column of a paper, colours for colour-blind readers too, PNG and PDF, and CSV beside."""
+
+import csv
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from aesop.errors import UserError
+
+COLUMN = 3.3  # inches: one column of CVPR's and IEEE's two
+# Okabe and Ito's palette without its yellow, which is too light on white; line and marker tell curves apart in print.
+COLOURS = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9', '#000000')
+MARKERS = ('o', 's', '^', 'D', 'v', 'P', 'X')
+LINES = ('-', '--', '-.', ':')
+STYLE = {
+    'font.size': 8,
+    'axes.titlesize': 8,
+    'axes.labelsize': 8,
+    'xtick.labelsize': 7,
+    'ytick.labelsize': 7,
+    'legend.fontsize': 7,
+    'axes.linewidth': 0.6,
+    'lines.linewidth': 1.2,
+    'lines.markersize': 3.5,
+    'axes.grid': True,
+    'grid.linewidth': 0.4,
+    'grid.alpha': 0.4,
+    'image.interpolation': 'nearest',
+    'savefig.dpi': 300,
+    'pdf.fonttype': 42,  # text stays text; journals refuse type 3
+}
+
+
+@contextmanager
+def drawing() -> Iterator[Any]:
+    """matplotlib's pyplot in the style of the figures, without a display; the figures made in it are closed at its end.
+
+    Raises:
+        UserError: matplotlib is not installed.
+    """
+    try:
+        import matplotlib
+    except ImportError as error:
+        raise UserError("figures need the package matplotlib: pip install -e '.[figures]'") from error
+    matplotlib.use('Agg')
+    from matplotlib import pyplot
+
+    with matplotlib.rc_context(STYLE):
+        before = set(pyplot.get_fignums())
+        try:
+            yield pyplot
+        finally:
+            for number in set(pyplot.get_fignums()) - before:
+                pyplot.close(number)
+
+
+def look(number: int) -> dict[str, Any]:
+    """Colour, marker and line of the curve of this number, as arguments of `plot`."""
+    return {
+        'color': COLOURS[number % len(COLOURS)],
+        'marker': MARKERS[number % len(MARKERS)],
+        'linestyle': LINES[number % len(LINES)],
+    }
+
+
+def write_figure(figure: Any, stem: str | Path) -> list[Path]:
+    """Writes `<stem>.png` and `<stem>.pdf`; returns their paths."""
+    paths = [beside(stem, suffix) for suffix in ('.png', '.pdf')]
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path)
+    return paths
+
+
+def write_csv(stem: str | Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> Path:
+    """Writes `<stem>.csv`: what the figure shows, in numbers."""
+    path = beside(stem, '.csv')
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, 'w', newline='', encoding='utf-8') as file:
+        table = csv.writer(file)
+        table.writerow(header)
+        table.writerows(rows)
+    return path
+
+
+def beside(stem: str | Path, suffix: str) -> Path:
+    return Path(f'{stem}{suffix}')

@@ -1,0 +1,1 @@
+"""The report: results of several methods as one HTML page."""

@@ -1,0 +1,47 @@
+"""Numbers as JSON, and files of JSON lines that grow while a run lasts."""
+
+import contextlib
+import json
+import logging
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+logger = logging.getLogger(__name__)
+
+
+def finite(data: Any) -> Any:
+    """`data` for JSON, which has no tokens for NaN and Infinity: they become the texts "nan", "inf" and "-inf"."""
+    if isinstance(data, dict):
+        return {key: finite(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [finite(value) for value in data]
+    return str(data) if isinstance(data, float) and not math.isfinite(data) else data
+
+
+class Lines:
+    """A file of JSON lines that grows; lines that a full disk does not take are kept and written with a later one."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._unwritten = ''
+
+    def add(self, entry: dict[str, Any]) -> None:
+        self._unwritten += json.dumps(finite(entry), allow_nan=False) + '\n'
+        self.flush()
+
+    def flush(self) -> None:
+        if not self._unwritten:
+            return
+        size = self.path.stat().st_size if self.path.exists() else 0
+        try:
+            with open(self.path, 'a') as file:
+                file.write(self._unwritten)
+                file.flush()
+                os.fsync(file.fileno())
+            self._unwritten = ''
+        except OSError as error:
+            logger.error('%s could not be written (%s); its last lines are kept and tried again', self.path, error)
+            with contextlib.suppress(OSError):
+                os.truncate(self.path, size)  # no half lines

@@ -1,0 +1,87 @@
+"""Perception-distortion curves: weights between a PSNR-oriented network and perceptual ones, over any two metrics.
+
+python scripts/plot_pd_curve.py -opt options/test_aesop_rrdb.yml -o figures/pd \\
+    --curve LDL PSNR.pth LDL.pth --curve AESOP PSNR.pth AESOP.pth
+python scripts/plot_pd_curve.py --add figures/pd.csv figures/pd_swinir.csv -x psnr -y dists -o figures/pd_both
+
+The data sets and metrics are those of the option file, a network in it is that of all its curves; curves of other
+networks come from the tables of earlier runs. Writes OUT.csv with all points, after each network, and for each data set
+OUT_NAME.png and .pdf. Exit code 2: something is wrong, said in a sentence.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from aesop.analysis.pd_curve import Point, draw_pd_curves, measure, read_points, write_points
+from aesop.analysis.published import find
+from aesop.errors import UserError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('-opt', metavar='FILE', help='option file of a test')
+    parser.add_argument('--set', nargs='+', action='extend', default=[], metavar='KEY=VALUE', help='overrides options')
+    parser.add_argument('--curve', nargs=3, action='append', default=[], metavar=('NAME', 'PSNR', 'PERCEPTUAL'))
+    parser.add_argument('--steps', type=int, default=11, help='networks on a curve, both ends included; default: 11')
+    parser.add_argument('--add', nargs='+', default=[], metavar='CSV', help='curves of earlier runs')
+    parser.add_argument(
+        '--published', nargs='+', default=[], metavar='NAME', help='marks of published columns, e.g. "RRDB CALGAN"'
+    )
+    parser.add_argument('-x', default='psnr', metavar='METRIC')
+    parser.add_argument('-y', default='lpips', metavar='METRIC')
+    parser.add_argument('-o', '--output', default='figures/pd', metavar='OUT')
+    args = parser.parse_args(arguments)
+    try:
+        for path in run(args):
+            print(path)
+    except UserError as error:
+        for problem in error.problems:
+            print(f'plot_pd_curve.py: {problem}', file=sys.stderr)
+        return 2
+    return 0
+
+
+def run(args: argparse.Namespace) -> list[Path]:
+    if bool(args.opt) != bool(args.curve) or not (args.opt or args.add):
+        raise UserError(
+            'name an option file and curves (-opt FILE --curve NAME PSNR PERCEPTUAL), or tables (--add CSV)'
+        )
+    if args.steps < 2:
+        raise UserError(f'--steps {args.steps}: a curve has two ends at least')
+    names = [name for name, *_ in args.curve]
+    if repeated := {name for name in names if names.count(name) > 1}:
+        raise UserError(f'--curve: {", ".join(sorted(repeated))} is named twice; give each curve a name of its own')
+    added = [point for path in args.add for point in read_points(path)]
+    if both := {point.method for point in added} & set(names):
+        raise UserError(f'--add: there is a curve {", ".join(sorted(both))} already; give the new one another name')
+    marks = [name for name in args.published if find(name)]  # tells of unknown names before the long work
+    points = list(added)
+    if args.opt:
+        device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
+        ends = {name: (psnr, perceptual) for name, psnr, perceptual in args.curve}
+        save = partial(write_points, args.output)
+        axes = (args.x, args.y)
+        points += measure(args.opt, args.set, ends, args.steps, device, lambda new: save(added + new), axes)
+    table = write_points(args.output, points)
+    datasets = {point.dataset for point in points}
+    single = [point for name in marks for point in published_points(name, datasets, (args.x, args.y))]
+    return [table, *draw_pd_curves(points, args.x, args.y, args.output, single)]
+
+
+def published_points(name: str, datasets: set[str], metrics: tuple[str, str]) -> list[Point]:
+    """A mark on each data set for which both numbers are printed."""
+    points = []
+    for dataset in datasets:
+        rows = {metric: find(name, dataset=dataset, metric=metric) for metric in metrics}
+        if all(rows.values()):
+            points.append(Point(f'{name} (published)', 1, dataset, {m: found[0].value for m, found in rows.items()}))
+    return points
+
+
+if __name__ == '__main__':
+    sys.exit(main())

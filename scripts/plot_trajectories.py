@@ -1,0 +1,39 @@
+"""Draws L_pix, L_AESOP and the scaled L_pix over a training (the paper's Figure 9), from the logs of runs.
+
+python scripts/plot_trajectories.py experiments/LDL_RRDB_x4 experiments/AESOP_RRDB_x4 --smooth 20
+
+A run has the losses that it was trained with: the paper's figure takes a run with 0.01 L1 and one with L_AESOP. Writes
+OUT.png, OUT.pdf and OUT.csv. Exit code 2: something is wrong, said in a sentence.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from aesop.analysis.trajectories import draw_trajectories, trajectories
+from aesop.errors import UserError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('runs', nargs='+', type=Path, metavar='RUN', help='folders experiments/<name>')
+    parser.add_argument('--smooth', type=int, default=1, metavar='N', help='running mean over N logged values')
+    parser.add_argument('-o', '--output', default='figures/trajectories', metavar='OUT')
+    args = parser.parse_args(arguments)
+    try:
+        if args.smooth < 1:
+            raise UserError(f'--smooth {args.smooth}: name 1 or more logged values')
+        if len({run.name for run in args.runs}) < len(args.runs):
+            raise UserError('two of the runs have the same name, and the figure tells them apart by it')
+        for path in draw_trajectories({run.name: trajectories(run) for run in args.runs}, args.output, args.smooth):
+            print(path)
+    except UserError as error:
+        for problem in error.problems:
+            print(f'plot_trajectories.py: {problem}', file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
