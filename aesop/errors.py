@@ -16,6 +16,17 @@ class UserError(ValueError):
         super().__init__('\n'.join(self.problems))
 
 
+class Unavailable(UserError):
+    """What a part needs is not here: a file of weights, a package. An evaluation can go on without that part."""
+
+
+class RunEnded(RuntimeError):
+    """What ends a run and is no mistake in what the user gave: numbers that diverge, a rank that is gone.
+
+    The command line prints it without a traceback and exits with code 1.
+    """
+
+
 @contextmanager
 def at(place: str, collected: list[str] | None = None) -> Iterator[None]:
     """Puts `place`, e.g. an option's key, before the mistakes that are told inside.
@@ -28,5 +39,5 @@ def at(place: str, collected: list[str] | None = None) -> Iterator[None]:
     except UserError as error:
         problems = [f'{place}: {problem}' for problem in error.problems]
         if collected is None:
-            raise UserError(problems) from error
+            raise type(error)(problems) from error
         collected += problems

@@ -1,6 +1,8 @@
 """Without a process group everything works on one rank; several ranks are tested in tests/engine."""
 
 import os
+import pickle
+from pathlib import Path
 
 import pytest
 import torch
@@ -45,9 +47,32 @@ def test_slurm_says_who_is_who(monkeypatch, tmp_path):
     for name in ('RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'MASTER_ADDR', 'MASTER_PORT'):
         monkeypatch.setenv(name, '')  # so that monkeypatch takes back what read_slurm sets
         monkeypatch.delenv(name)
-    distributed.read_slurm()
+    distributed.read_launcher('slurm')
     assert distributed.rank() == 3
     assert (os.environ['WORLD_SIZE'], os.environ['LOCAL_RANK'], os.environ['MASTER_ADDR']) == ('4', '1', 'node7')
+
+
+def test_a_launcher_that_did_not_start_the_process_is_told(monkeypatch):
+    for name, needed in (('pytorch', 'RANK'), ('slurm', 'SLURM_PROCID')):
+        monkeypatch.delenv(needed, raising=False)
+        with pytest.raises(UserError, match=f'--launcher {name}: the process was not started by it'):
+            distributed.read_launcher(name)
+    distributed.read_launcher('none')
+
+
+def test_one_process_agrees_with_itself_at_once():
+    votes = distributed.Votes()
+    assert votes.cast(True, False) == [True, False]
+    assert votes.close() == []
+    assert distributed.first_to_tell('a sentence')
+
+
+def test_what_ranks_send_each_other_is_data():
+    value = {'a': torch.arange(3), 'b': [1.5, 'x', None], 'c': (True, 2)}
+    back = distributed._unpack(distributed._pack(value))
+    assert torch.equal(back.pop('a'), value.pop('a')) and back == value
+    with pytest.raises(pickle.UnpicklingError):
+        distributed._unpack(distributed._pack(Path('x')))
 
 
 def test_a_restarted_worker_knows(monkeypatch):

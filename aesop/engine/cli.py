@@ -2,10 +2,13 @@
 
 import argparse
 import json
+import logging
 import sys
 from collections.abc import Sequence
 
-from aesop.errors import UserError
+from aesop.errors import RunEnded, UserError
+
+logger = logging.getLogger(__name__)
 
 DONE, FAILED, USER_ERROR, STOPPED = 0, 1, 2, 3
 
@@ -30,15 +33,26 @@ DEBUG = {
 def main(mode: str, arguments: Sequence[str] | None = None) -> int:
     """Runs `mode` ('train' or 'test') as the command line says; returns the exit code.
 
-    0 done; 2 the user's input is wrong (said in a sentence); 3 stopped by a signal after saving; anything else raises.
+    0 done; 1 the run cannot go on, and 2 the user's input is wrong, both said in a sentence, of several ranks by one;
+    3 stopped by a signal after saving; anything else raises.
     """
     args = _parser(mode).parse_args(arguments)
+    from aesop import distributed  # here: `--help` and a mistyped command answer at once
+
+    failure: BaseException | None = None
     try:
+        distributed.read_launcher(args.launcher)
         return _run(mode, args)
-    except UserError as error:
-        for problem in error.problems:
-            print(f'{mode}.py: {problem}', file=sys.stderr)  # noqa: T201
-        return USER_ERROR
+    except BaseException as error:
+        failure = error
+        if not isinstance(error, UserError | RunEnded):
+            raise
+        for problem in getattr(error, 'problems', ()):
+            if distributed.first_to_tell(problem):
+                print(f'{mode}.py: {problem}', file=sys.stderr)  # noqa: T201
+        return USER_ERROR if isinstance(error, UserError) else FAILED
+    finally:
+        distributed.shutdown(failure)
 
 
 def _parser(mode: str) -> argparse.ArgumentParser:
@@ -53,32 +67,41 @@ def _parser(mode: str) -> argparse.ArgumentParser:
     parser.add_argument('--local_rank', '--local-rank', type=int, help=argparse.SUPPRESS)  # torchrun tells by itself
     if mode == 'train':
         parser.add_argument('--auto_resume', action='store_true', help='go on from the newest good state of this run')
+        parser.add_argument('--force', action='store_true', help='resume although the networks or the scale changed')
+    else:
+        parser.add_argument('--resume', action='store_true', help='do not repeat what an interrupted run has finished')
+        parser.add_argument('--skip-bad', action='store_true', help='leave images out that cannot be used')
     return parser
 
 
 def _run(mode: str, args: argparse.Namespace) -> int:
-    # Imported here: `--help` and a mistyped command answer at once.
     from aesop import distributed
     from aesop.engine.logs import console
+
+    with console(distributed.is_main()):
+        try:
+            with distributed.explaining():
+                return _train_or_test(mode, args)
+        except RunEnded as error:
+            if distributed.first_to_tell(str(error)):
+                logger.error('%s', error)
+            raise
+
+
+def _train_or_test(mode: str, args: argparse.Namespace) -> int:
+    from aesop import distributed
     from aesop.options import load_options
 
-    if args.launcher == 'slurm':
-        distributed.read_slurm()
-    with console(distributed.is_main()):
-        options = load_options(args.opt, args.set)
-        options.require(mode)
-        if args.debug:
-            options = load_options(args.opt, [*args.set, f'name={json.dumps(f"debug_{options.name}")}', *DEBUG[mode]])
-        device = distributed.setup(options.num_gpu)
-        try:
-            if mode == 'train':
-                from aesop.engine.train import train
+    distributed.join()
+    options = load_options(args.opt, args.set)
+    options.require(mode)
+    if args.debug:
+        options = load_options(args.opt, [*args.set, f'name={json.dumps(f"debug_{options.name}")}', *DEBUG[mode]])
+    device = distributed.setup(options.num_gpu, options.dist_params.timeout)
+    if mode == 'train':
+        from aesop.engine.train import train
 
-                return train(options, device, auto_resume=args.auto_resume, debug=args.debug)
-            from aesop.engine.test import test
+        return train(options, device, auto_resume=args.auto_resume, force=args.force, debug=args.debug)
+    from aesop.engine.test import test
 
-            return test(options, device, debug=args.debug)
-        except UserError as error:
-            raise UserError(map(options.located, error.problems)) from error
-        finally:
-            distributed.shutdown()
+    return test(options, device, resume=args.resume, skip_bad=args.skip_bad, debug=args.debug)

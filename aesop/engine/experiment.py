@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import IO, Any
 
 from aesop import checkpoint, distributed
+from aesop.engine.jsonl import Lines
 from aesop.errors import UserError
 from aesop.options import Options
 
 logger = logging.getLogger(__name__)
 
-STATE_KEYS = {'iter', 'model', 'random', 'pools', 'best', 'elapsed', 'seed'}
+STATE_KEYS = {'iter', 'model', 'random', 'pools', 'best', 'elapsed'}  # earlier versions had no 'samples' and 'options'
 PACKAGES = ('torch', 'torchvision', 'numpy', 'opencv-python', 'lpips')
 
 
@@ -82,7 +83,7 @@ def describe_run() -> dict[str, Any]:
 class Experiment:
     """`experiments/<name>`: networks in `models/`, states in `training_states/`, logs, options and metrics.
 
-    Used by the main rank alone.
+    Used by the main rank alone; states and networks are written by the saver's thread.
     """
 
     def __init__(self, options: Options) -> None:
@@ -90,6 +91,8 @@ class Experiment:
         self.root = Path(options.path.experiments_root or 'experiments') / options.name
         self.states = self.root / 'training_states'
         self.models = self.root / 'models'
+        self.metrics = Lines(self.root / 'metrics.jsonl')
+        self.skipped = Lines(self.root / 'skipped.jsonl')
         self._lock: IO[str] | None = None
         self._goes_on = False
 
@@ -106,7 +109,7 @@ class Experiment:
         """
         if self.root.exists():
             self._lock = lock(self.root)
-        if (resume or self._was_restarted()) and (state := self._newest_state()) is not None:
+        if (resume or self._was_restarted()) and (state := self.newest_state()) is not None:
             self._goes_on = True
             return state, []
         path = self.options.path
@@ -125,7 +128,7 @@ class Experiment:
             folder.mkdir(parents=True, exist_ok=True)
             for unfinished in folder.glob('.*.tmp'):  # a kill came while it was written
                 unfinished.unlink()
-        self._forget_after(iteration)
+        self.forget_after(iteration)
         (self.root / 'options.yml').write_text(self.options.to_yaml())
         (self.root / 'run.json').write_text(json.dumps(describe_run(), indent=2) + '\n')
 
@@ -136,13 +139,22 @@ class Experiment:
             return False
         return json.loads(about.read_text()).get('launch') == distributed.launch_id()
 
-    def _newest_state(self) -> dict[str, Any] | None:
-        """The newest state that reads back whole; damaged ones are named in the log and passed over."""
+    def newest_state(self) -> dict[str, Any] | None:
+        """The newest state that reads back whole, None where none was saved; damaged ones are named in the log.
+
+        Raises:
+            UserError: there are states, and all are damaged.
+        """
+        problems: list[str] = []
         for path in reversed(self._saved_states()):
             try:
                 return _load_state(path)
             except UserError as error:
+                problems += error.problems
                 logger.warning('%s; trying the state before it', error)
+        if problems:
+            remedy = 'name weights of the run with path.pretrain_network_g, or start anew without --auto_resume'
+            raise UserError([*problems, f'{self.states}: no state there can be gone on from; {remedy}'])
         return None
 
     def save_state(self, state: dict[str, Any]) -> None:
@@ -156,25 +168,18 @@ class Experiment:
         for stem, weights in networks.items():
             checkpoint.save(weights, self.models / f'{stem}_{label}.pth')
 
-    def record(self, entry: dict[str, Any]) -> None:
-        """Adds a validation to `metrics.jsonl`."""
-        with open(self.root / 'metrics.jsonl', 'a') as file:
-            file.write(json.dumps(entry) + '\n')
-            file.flush()
-            os.fsync(file.fileno())
-
     def _saved_states(self) -> list[Path]:
         states = [path for path in self.states.glob('*.state') if re.fullmatch(r'\d+', path.stem)]
         return sorted(states, key=lambda path: int(path.stem))
 
-    def _forget_after(self, iteration: int) -> None:
+    def forget_after(self, iteration: int) -> None:
         """Puts states later than `iteration` aside (among them, the next ones would be pruned as the oldest), and drops
         later validations, which will be made again, and a line cut off by a kill."""
         for path in self._saved_states():
             if int(path.stem) > iteration:
                 path.rename(path.with_suffix('.state.aside'))
                 logger.warning('%s is later than where this run goes on, and is put aside', path)
-        path = self.root / 'metrics.jsonl'
+        path = self.metrics.path
         if not path.exists():
             return
         kept = []

@@ -1,31 +1,42 @@
 """What a run needs, looked at before anything is written or trained: all that is wrong comes in one list."""
 
+import logging
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from math import ceil
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
+from aesop import distributed
 from aesop.archs import build_network
 from aesop.archs.backbones import backbone_file
 from aesop.checkpoint import find_weights, load_network
 from aesop.data import ImageDataset, build_dataset
+from aesop.data.base import capped
+from aesop.data.check import describe, shared
+from aesop.data.crops import CropDataset
 from aesop.data.realesrgan import RealESRGANDataset
 from aesop.engine.logs import muted
 from aesop.engine.validation import metric_blocks
-from aesop.errors import UserError, at
+from aesop.errors import Unavailable, UserError, at
 from aesop.options import Options
 from aesop.registry import METRICS, MODELS
 
 DATA_HELP = 'datasets/README.md says how to get the data sets; another folder is set with --set'
 WEIGHTS_HELP = 'experiments/README.md says where to get weights or how to train them'
 GB = 1e9
+_DESCRIBED = 1000  # images of a set, at most, whose sizes and kinds are logged
+
+logger = logging.getLogger(__name__)
 
 
-def prepare(options: Options, modes: tuple[str, ...], folder: Path, resume: bool = False) -> dict[str, ImageDataset]:
+def prepare(
+    options: Options, modes: tuple[str, ...], folder: Path, resume: bool = False, skip_bad: bool = False
+) -> dict[str, ImageDataset]:
     """The data sets of a run, whose key in `options.datasets` starts with one of `modes`; all that it needs is checked.
 
     Of images the first and last bytes are read, of weights all: they are tried on the networks, which are built here
@@ -34,6 +45,7 @@ def prepare(options: Options, modes: tuple[str, ...], folder: Path, resume: bool
     Args:
         folder: where the run will write.
         resume: the run may go on in that folder.
+        skip_bad: whole images that cannot be used are left out of their data set, which says so in `left_out`.
 
     Raises:
         UserError: every file that is missing or of another network, every pair, size or scale that does not fit, a
@@ -44,11 +56,11 @@ def prepare(options: Options, modes: tuple[str, ...], folder: Path, resume: bool
     for key in options.datasets:
         if key.startswith(modes):
             with at(f'datasets.{key}', problems):
-                datasets[key] = _dataset(options, key)
+                datasets[key] = _dataset(options, key, skip_bad)
     with muted('aesop.checkpoint'):  # what it has to say is said when the model loads the weights
         networks = _networks(options, problems)
         for key, block in _blocks(options.to_dict()):
-            _check_files(key, block, problems)
+            _check_files(key, block, problems, lenient='train' not in modes)
     state = options.path.resume_state
     if state is not None and not Path(state).is_file():
         problems.append(f'path.resume_state: there is no file {state}; correct it, or remove it to start afresh')
@@ -57,10 +69,21 @@ def prepare(options: Options, modes: tuple[str, ...], folder: Path, resume: bool
         _check_disk(folder, *needed, resume or state is not None)
     if problems:
         raise UserError(problems)
+    if distributed.is_main():
+        _tell(datasets)
     return datasets
 
 
-def _dataset(options: Options, key: str) -> ImageDataset:
+def _tell(datasets: dict[str, ImageDataset]) -> None:
+    """What the data sets hold, and whether the same files are trained and tested on."""
+    known = {key: dataset for key, dataset in datasets.items() if isinstance(dataset, ImageDataset)}
+    for key, dataset in known.items():
+        logger.info('datasets.%s: %s', key, describe(dataset, _DESCRIBED))
+        if 'train' in known and key != 'train' and (both := shared(known['train'], dataset)):
+            logger.warning('datasets.train holds files of datasets.%s too: %d, e.g. %s', key, len(both), both[0])
+
+
+def _dataset(options: Options, key: str, skip_bad: bool) -> ImageDataset:
     block = options.datasets[key]
     roots = {root: block.get(root) for root in ('dataroot_gt', 'dataroot_lq')}
     missing = [
@@ -70,8 +93,19 @@ def _dataset(options: Options, key: str) -> ImageDataset:
     ]
     if missing:
         raise UserError(missing)
-    dataset = build_dataset(block, scale=options.scale, seed=options.manual_seed, name=key)
-    problems = dataset.check()
+    whole = {} if key == 'train' else {'on_error': 'skip'}  # told or left out with all the others
+    dataset = build_dataset(block, scale=options.scale, seed=options.manual_seed, name=key, **whole)
+    if key == 'train' or not isinstance(dataset, ImageDataset):
+        problems = capped(dataset.check())
+        if problems and isinstance(dataset, CropDataset) and dataset.passes_over(len(problems)):
+            logger.info('datasets.%s: on_error: skip passes over %s', key, '; '.join(problems))
+            problems = []
+    elif skip_bad:
+        dataset.leave_out_unusable(lambda size: _too_small(options, key, dataset, size))
+        problems = capped(dataset.check())
+    else:
+        alone = [f'{problem}; complete the folders, or see filename_tmpl' for problem in dataset.left_out.values()]
+        problems = capped([*alone, *dataset.check(lambda size: _too_small(options, key, dataset, size))])
     if key != 'train' and isinstance(dataset, RealESRGANDataset):
         problems.append('RealESRGANDataset has no LR images and is for training; validate on another type')
     if not dataset.has_gt:
@@ -84,6 +118,20 @@ def _dataset(options: Options, key: str) -> ImageDataset:
     if problems:
         raise UserError(problems)
     return dataset
+
+
+def _too_small(options: Options, key: str, dataset: ImageDataset, size: tuple[int, int]) -> list[str]:
+    """The metrics that an image of this size is too small for; of a ground truth where the data set has them."""
+    lr = min(size) // options.scale if dataset.has_gt else min(size)
+    problems = []
+    for name, block in metric_blocks(options, key)[1].items():
+        metric = METRICS.get(block['type'])
+        side = lr if getattr(metric, 'needs_lq', False) else lr * options.scale
+        border, least = block.get('crop_border', 0), getattr(metric, 'least_side', 1)
+        if side - 2 * border < least:
+            cropped = f', without crop_border {border} on each side' if border else ''
+            problems.append(f'too small for {name}: {side} pixels{cropped}, and {metric.__name__} needs {least}')
+    return problems
 
 
 def _networks(options: Options, problems: list[str]) -> dict[str, nn.Module]:
@@ -104,15 +152,20 @@ def _networks(options: Options, problems: list[str]) -> dict[str, nn.Module]:
     return networks
 
 
-def _check_files(place: str, block: dict[str, Any], problems: list[str]) -> None:
-    """The weights that the block of a loss or metric names."""
+def _check_files(place: str, block: dict[str, Any], problems: list[str], lenient: bool) -> None:
+    """The weights that the block of a loss or metric names.
+
+    Args:
+        lenient: a file of a metric that is not there is no problem: a test run goes on without that metric.
+    """
+    passed_over = Unavailable if lenient and 'metrics' in place.split('.') else ()
     load = block.get('autoencoder_load')
     if load:
-        with at(f'{place}.autoencoder_load.path', problems):
+        with at(f'{place}.autoencoder_load.path', problems), suppress(passed_over):
             _try(build_network(block['autoencoder_arch']), load.get('path'), load.get('key', 'params'))
     for name in ('vgg_weights', 'backbone_weights'):
         if block.get(name, 'imagenet') not in (None, 'imagenet'):
-            with at(f'{place}.{name}', problems):
+            with at(f'{place}.{name}', problems), suppress(passed_over):
                 _require_file(backbone_file(block[name]))
 
 
@@ -124,7 +177,7 @@ def _try(net: nn.Module, path: str | None, key: str, strict: bool = True) -> Non
 
 def _require_file(path: str | Path) -> None:
     if not Path(path).is_file():
-        raise UserError(f'there is no file {path}. {WEIGHTS_HELP}')
+        raise Unavailable(f'there is no file {path}. {WEIGHTS_HELP}')
 
 
 def _blocks(block: dict[str, Any], place: str = '') -> Iterator[tuple[str, dict[str, Any]]]:
@@ -141,7 +194,7 @@ def _bytes(options: Options, networks: dict[str, nn.Module]) -> tuple[int, str]:
     weights = sum(size.values()) + (size['g'] if options.train.ema_decay else 0)
     state = weights + 2 * sum(size.values())  # and Adam's two moments of each tensor
     count = ceil(options.train.total_iter / options.logger.save_checkpoint_freq)
-    states = min(count, (options.logger.keep_last or count) + 1)  # the oldest goes after the newest is there
+    states = (options.logger.keep_last or count) + 1  # the oldest goes after the newest is there
     return (count + 1) * weights + states * state, (
         f'{count} times weights of {weights / GB:.3g} GB (every {options.logger.save_checkpoint_freq} iterations), the '
         f'best weights, and {states} states of {state / GB:.3g} GB; raise logger.save_checkpoint_freq, lower '

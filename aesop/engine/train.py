@@ -2,43 +2,50 @@
 
 import logging
 import math
-import random
-import signal
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from aesop import distributed
-from aesop.data import train_loader
+from aesop.data import ImageDataset, train_loader, waiting_advice
 from aesop.data.degradation import RealDegradation, build_degradation
+from aesop.data.pool import share_out
 from aesop.data.realesrgan import RealESRGANDataset
 from aesop.engine import preflight
+from aesop.engine.changes import check_changes
 from aesop.engine.cli import DONE, STOPPED
+from aesop.engine.clock import Clock
 from aesop.engine.experiment import Experiment
-from aesop.engine.logs import Scalars, also_to
+from aesop.engine.health import Health
+from aesop.engine.logs import also_to, announce, open_scalars
+from aesop.engine.rng import random_state, seed_everything, set_random_state
+from aesop.engine.saver import Saver, to_host
+from aesop.engine.signals import stop_signals
 from aesop.engine.validation import Metrics, build_metrics, evaluate
-from aesop.errors import UserError, at
+from aesop.errors import RunEnded, UserError, at
 from aesop.models import SRModel, build_model
+from aesop.models.runtime import peak_memory
 from aesop.options import Options
 
 logger = logging.getLogger(__name__)
 
-AGREE_EVERY = 10  # iterations between two questions to all ranks whether one was told to stop
+SLOW_DATA = 0.1  # share of the time, above which waiting for data is told
 
 
-def train(options: Options, device: torch.device, auto_resume: bool = False, debug: bool = False) -> int:
+def train(
+    options: Options, device: torch.device, auto_resume: bool = False, force: bool = False, debug: bool = False
+) -> int:
     """Trains as `options` say; returns the exit code: 0 done, 3 stopped by a signal after saving.
 
     Args:
         auto_resume: go on from the newest good state of this run, where there is one.
+        force: go on from a state although the options name another network or scale than it was made with.
         debug: a trial of everything: few iterations are set by the caller, validation looks at two images a set.
 
     Raises:
@@ -49,24 +56,18 @@ def train(options: Options, device: torch.device, auto_resume: bool = False, deb
     training_set = datasets.pop('train')
     seed_everything(options.manual_seed)  # the same on every rank: the networks must start alike
     model = build_model(options, device)
-    metrics = build_metrics(options, datasets, device)
+    metrics = build_metrics(options, datasets, device, missing={})  # without those that cannot be had here
 
     degrade = build_degradation(options, device) if isinstance(training_set, RealESRGANDataset) else None
     run = TrainingRun(options, model, experiment, datasets, metrics, degrade, limit=2 if debug else None)
     seed_everything(options.manual_seed + distributed.rank())
     state, keep = distributed.on_main(lambda: experiment.find_state(auto_resume))
     if state is not None:
-        run.load_state(state, keep)
+        run.load_state(state, keep, force)
     distributed.on_main(lambda: experiment.start(run.iter))
     if distributed.is_main():
         also_to(experiment.root / f'train_{time.strftime("%Y%m%d_%H%M%S")}.log')
     return run.loop(training_set)
-
-
-def seed_everything(seed: int) -> None:
-    random.seed(seed)
-    np.random.seed(seed)
-    torch.manual_seed(seed)
 
 
 class TrainingRun:
@@ -90,28 +91,29 @@ class TrainingRun:
         self.degrade = degrade
         self.limit = limit
         self.iter = 0
+        self.samples = 0  # seen until now by all ranks: where the stream of training samples goes on
         self.elapsed = 0.0  # seconds, over all interruptions
         self.best: dict[str, Any] = {}
+        self.saver = Saver()
+        self.health = Health(experiment.skipped)
+        self._votes = distributed.Votes()
+        self._saved_at = time.monotonic()
+        self._went_back = False
+        self._slow_laps = 0  # log lines in a row with much waiting for data
+        distributed.before_the_end(self.saver.settle)
 
     def loop(self, training_set: Any) -> int:
-        """Trains to the end or to a signal; returns the exit code."""
-        total = self.options.train.total_iter
-        block = self.options.datasets['train']
-        loader = train_loader(
-            training_set,
-            batch_size=block['batch_size_per_gpu'],
-            num_workers=block.get('num_worker_per_gpu', 0),
-            start_iter=self.iter,
-            total_iter=total,
-            rank=distributed.rank(),
-            world_size=distributed.world_size(),
-            pin_memory=block.get('pin_memory', True) and self.model.device.type == 'cuda',
-        )
-        folder = Path('tb_logger') / self.options.name
-        use_tensorboard = self.options.logger.use_tb_logger and distributed.is_main()
-        self.scalars = Scalars(folder if use_tensorboard else None, self.iter + 1, self._wandb())
-        self._announce(training_set, total)
+        """Trains to the end or to a signal; returns the exit code.
+
+        Raises:
+            RunEnded: losses or gradients are no finite numbers, and going back did not help.
+        """
+        first, total = self.iter, self.options.train.total_iter
+        if isinstance(training_set, ImageDataset):
+            training_set.open()  # it may decode all images: an interrupt ends that at once
+        announce(self.options, self.model, training_set, self._batch_size() * distributed.world_size())
         self._clock = Clock(self.elapsed, self.iter)
+        self.scalars = open_scalars(self.options, self.iter + 1)
         bar = tqdm(
             total=total,
             initial=self.iter,
@@ -120,27 +122,92 @@ class TrainingRun:
             disable=None if distributed.is_main() else True,
         )
         with bar, stop_signals() as stop, logging_redirect_tqdm([logging.getLogger('aesop')]):
-            for batch in self._clock.waiting(loader):
-                self.iter += 1
-                if self.degrade is not None:
-                    batch = self.degrade(batch)
-                terms = self.model.step(batch, self.iter)
-                bar.update()
-                stopping = self._must_stop(stop)
-                if self._due(self.options.logger.print_freq):
-                    self._log(terms, total)
-                if self.datasets and self._due(self.options.val.val_freq, self.options.val.val_start_iter):
-                    self._validate_or_save()
-                if stopping or self._due(self.options.logger.save_checkpoint_freq):
-                    self.save()
-                if stopping:
-                    logger.info('stopped by a signal at iteration %d, saved; go on with --auto_resume', self.iter)
-                    break
+            while not self._train(self._loader(training_set), stop, bar):
+                self._go_back()
+                bar.reset(total)
+                bar.update(self.iter)
+            self._votes.close()
+            if self.iter > first:
+                self.save(stop, last=True)
         self.scalars.close()
         if self.iter < total:
+            logger.info('stopped by a signal at iteration %d, saved; go on with --auto_resume', self.iter)
             return STOPPED
         logger.info('done: %d iterations in %s', total, timedelta(seconds=round(self._clock.elapsed)))
         return DONE
+
+    def _train(self, loader: Any, stop: list[int], bar: tqdm) -> bool:
+        """Iterations until the end or a signal, or, which gives False, until too many had to be skipped."""
+        total, batch_size = self.options.train.total_iter, self._batch_size() * distributed.world_size()
+        for batch in self._clock.waiting(loader):
+            self.iter += 1
+            self.samples += batch_size
+            distributed.progress(f'computing iteration {self.iter}')
+            images = {key: batch[key] for key in ('index', 'name') if key in batch}
+            if self.degrade is not None:
+                batch = self.degrade(batch)
+            terms = self.model.step(batch, self.iter)
+            bar.update()
+            self.health.look(self.model, self.iter, images, terms)
+            if self.health.skips == self.options.train.max_skips:
+                return False
+            stopping, save_now = self._votes.cast(bool(stop), self._wants_to_save())
+            if self._due(self.options.logger.print_freq):
+                self._log(terms, total)
+            if self.datasets and self._due(self.options.val.val_freq, self.options.val.val_start_iter):
+                self._validate_or_save(stop)
+            if stopping:
+                break
+            checkpoint_due = self.iter < total and self._due(self.options.logger.save_checkpoint_freq)
+            if (checkpoint_due or save_now) and not self.health.skips:  # the last good state is from before them
+                self.save(stop, weights=checkpoint_due)
+            distributed.progress(f'reading the batch of iteration {self.iter + 1}')
+        return True
+
+    def _loader(self, training_set: Any) -> Any:
+        block = self.options.datasets['train']
+        return train_loader(
+            training_set,
+            batch_size=self._batch_size(),
+            num_workers=block.get('num_worker_per_gpu', 0),
+            start_iter=self.iter,
+            start_sample=self.samples,
+            total_iter=self.options.train.total_iter,
+            rank=distributed.rank(),
+            world_size=distributed.world_size(),
+            pin_memory=block.get('pin_memory', True) and self.model.device.type == 'cuda',
+            device=self.model.device,
+        )
+
+    def _batch_size(self) -> int:
+        """Samples that a rank takes in an iteration."""
+        return self.options.datasets['train']['batch_size_per_gpu'] * self.options.train.accumulate
+
+    def _go_back(self) -> None:
+        """Once, to the last good state; the samples go on, since the same ones would end in the same way."""
+        why = (
+            f'{self.health.skips} iterations in a row up to {self.iter} had losses or gradients that are not finite '
+            f'({self.experiment.skipped.path} says which)'
+        )
+        self.saver.finish()
+        state = None if self._went_back else distributed.on_main(self.experiment.newest_state)
+        if state is None:
+            again = ', again after going back' if self._went_back else ', and there is no state to go back to'
+            raise RunEnded(
+                f'{why}{again}. Lower the learning rates, set train.grad_clip_norm, or look at the images named there; '
+                '--auto_resume goes on from what was saved before'
+            )
+        if distributed.is_main():
+            logger.warning('%s: going back', why)
+        self._went_back = True
+        samples, elapsed = self.samples, self._clock.elapsed
+        self.load_state(state)
+        self.samples = samples
+        distributed.on_main(lambda: self.experiment.forget_after(self.iter))
+        self.health.start_again()
+        self._clock = Clock(elapsed, self.iter)
+        self.scalars.close()
+        self.scalars = open_scalars(self.options, self.iter + 1)
 
     def validate(self) -> None:
         """Evaluates every validation set, writes the numbers, keeps the best weights by the first metric of the
@@ -159,105 +226,106 @@ class TrainingRun:
             numbers = '  '.join(f'{name}: {value:.4f}' for name, value in values[dataset.name].items())
             logger.info('validation at %d, %s: %s', self.iter, dataset.name, numbers)
         if distributed.is_main():
-            self.experiment.record({'iter': self.iter, 'datasets': values})
+            self.experiment.metrics.add({'iter': self.iter, 'datasets': values})
         self._keep_best(values)
 
-    def _validate_or_save(self) -> None:
-        """Validates; where that ends in a user's mistake, what was trained is saved first."""
+    def _validate_or_save(self, stop: list[int]) -> None:
+        """Validates; where that ends in a user's mistake, which all ranks are told, what was trained is saved first."""
         try:
             self.validate()
         except UserError:
-            if distributed.world_size() == 1:  # other ranks may not have failed, and saving takes all of them
-                self.save()
+            self.save(stop, last=True)
             raise
 
-    def save(self) -> None:
-        """Writes the state and the weights; every rank contributes its random state."""
-        random_states = distributed.gather(random_state())
-        pools = distributed.gather(self.degrade.state_dict() if self.degrade else {})
-        self.elapsed = self._clock.elapsed
-        if distributed.is_main():
-            self.experiment.save_networks(self.model.network_states(), self.iter)
-            self.experiment.save_state(
-                {
-                    'iter': self.iter,
-                    'model': self.model.state_dict(),
-                    'random': random_states,
-                    'pools': pools,
-                    'best': self.best,
-                    'elapsed': self.elapsed,
-                    'seed': self.options.manual_seed,
-                }
-            )
-        distributed.barrier()
+    def save(self, stop: list[int], weights: bool = True, last: bool = False) -> None:
+        """Hands the state, to which every rank contributes its own, to the saver.
 
-    def load_state(self, state: dict[str, Any], keep: Sequence[str] = ()) -> None:
+        Args:
+            stop: signals received; a second one ends the waiting for space on the disk.
+            weights: beside the state write the weights to publish.
+            last: wait until they are written.
+        """
+        distributed.progress(f'saving iteration {self.iter}')
+        random_states = distributed.gather(random_state(), everywhere=False)
+        pools = distributed.gather(self.degrade.state_dict() if self.degrade else {}, everywhere=False)
+        self._saved_at = time.monotonic()
+        if distributed.is_main():
+            networks = self.model.network_states() if weights else {}
+            state = {
+                'iter': self.iter,
+                'samples': self.samples,
+                'model': to_host(self.model.state_dict()),
+                'random': random_states,
+                'pools': pools,
+                'best': dict(self.best),
+                'elapsed': self._clock.elapsed,
+                'options': self.options.to_dict(),
+            }
+
+            def write() -> None:
+                self.experiment.save_networks(networks, state['iter'])
+                self.experiment.save_state(state)
+
+            self.experiment.metrics.flush()
+            self.experiment.skipped.flush()
+            if last:
+                self.saver.save_now(write, stopped=lambda: len(stop) > 1)
+            else:
+                self.saver.save(write)
+        if last:
+            distributed.barrier()
+
+    def _wants_to_save(self) -> bool:
+        """Whether this rank asks for a state between those that the iterations bring: the clock is the main one's."""
+        minutes = self.options.logger.save_checkpoint_minutes
+        if not distributed.is_main():
+            return False
+        due = minutes is not None and time.monotonic() - self._saved_at > 60 * minutes
+        if due:
+            self._saved_at = time.monotonic()
+        return self.saver.should_retry() or due
+
+    def load_state(self, state: dict[str, Any], keep: Sequence[str] = (), force: bool = False) -> None:
         """Goes on from a state that `save` wrote.
 
         Args:
             keep: networks that do not take their weights from it, e.g. 'network_d'.
+            force: also where the options name another network or scale than those the state was made with.
 
         Raises:
             UserError: it is the state of another run.
         """
-        total, seed = self.options.train.total_iter, self.options.manual_seed
+        total, rank, count = self.options.train.total_iter, distributed.rank(), distributed.world_size()
         with at(state['file']):
             if state['iter'] > total:
                 raise UserError(f'it is of iteration {state["iter"]}, beyond train.total_iter {total}: raise that')
+            if 'options' in state:
+                check_changes(state['options'], self.options.to_dict(), keep, force)
             self.model.load_state_dict(state['model'], keep)
-        if state['seed'] != seed:
-            logger.warning('the state was made with manual_seed %d, from here on it is %d', state['seed'], seed)
         self.iter, self.elapsed, self.best = state['iter'], state['elapsed'], state['best']
-        if len(state['random']) == distributed.world_size():
-            set_random_state(state['random'][distributed.rank()])
-            if self.degrade is not None:
-                self.degrade.load_state_dict(state['pools'][distributed.rank()])
+        ranks = len(state['random'])
+        self.samples = state.get('samples', self.iter * ranks * self._batch_size())
+        if ranks == count:
+            set_random_state(state['random'][rank])
+            pool = state['pools'][rank]
         else:
-            logger.warning(
-                'the state was saved by %d ranks, now there are %d', len(state['random']), distributed.world_size()
-            )
+            seed_everything(self.options.manual_seed, self.iter, rank)
+            pool = share_out(state['pools'], rank, count)
+            logger.info(
+                'the state was saved by %d ranks, now there are %d: training goes on with sample %d, random generators '
+                'are seeded anew from seed, iteration and rank, and pools of pairs are shared out',
+                ranks, count, self.samples,
+            )  # fmt: skip
+        if self.degrade is not None:
+            self.degrade.load_state_dict(pool)
         kept = f', with the weights of {", ".join(keep)} as they are' if keep else ''
         logger.info('going on from iteration %d (%s)%s', self.iter, state['file'], kept)
-
-    def _wandb(self) -> dict[str, Any] | None:
-        """Arguments of `wandb.init`, where the options name a project; only the main rank logs there."""
-        wandb = self.options.logger.wandb
-        if wandb is None or wandb.project is None or not distributed.is_main():
-            return None
-        about = {'name': self.options.name, 'config': self.options.to_dict()}
-        return about | {'project': wandb.project, 'id': wandb.resume_id, 'resume': 'allow'}
-
-    def _announce(self, training_set: Any, total: int) -> None:
-        parameters = {name: sum(p.numel() for p in net.parameters()) for name, net in self._networks()}
-        logger.info(
-            '%s: %s on %s, %d rank(s); %s',
-            self.options.name,
-            self.options.model_type,
-            self.model.device,
-            distributed.world_size(),
-            ', '.join(f'{name} {count:,} parameters' for name, count in parameters.items()),
-        )
-        batch = self.options.datasets['train']['batch_size_per_gpu'] * distributed.world_size()
-        logger.info(
-            '%s: %d images; %d iterations of %d samples are %.1f epochs',
-            training_set.name, len(training_set), total, batch, total * batch / len(training_set),
-        )  # fmt: skip
-
-    def _networks(self) -> Iterator[tuple[str, torch.nn.Module]]:
-        yield 'net_g', self.model.net_g
-        if self.model.net_d is not None:
-            yield 'net_d', self.model.net_d
 
     def _due(self, every: int | None, start: int = 0) -> bool:
         """Whether something that happens every N iterations, and at the end, happens now (None: never)."""
         if every is None:
             return False
         return self.iter == self.options.train.total_iter or (self.iter >= start and self.iter % every == 0)
-
-    def _must_stop(self, stop: list[int]) -> bool:
-        if distributed.world_size() == 1:
-            return bool(stop)
-        return self.iter % AGREE_EVERY == 0 and any(distributed.gather(bool(stop)))
 
     def _log(self, terms: dict[str, torch.Tensor], total: int) -> None:
         values = distributed.mean(terms)
@@ -266,10 +334,15 @@ class TrainingRun:
         self.scalars.add(self.model.learning_rates, self.iter, 'lr')
         rates = ' '.join(f'{rate:.2e}' for rate in self.model.learning_rates.values())
         logger.info(
-            'iter %d/%d | lr %s | %.2f it/s, eta %s, data %.0f %% | %s',
+            'iter %d/%d | lr %s | %.2f it/s, eta %s, data %.0f %%, peak %.1f GB | %s',
             self.iter, total, rates, rate, timedelta(seconds=round((total - self.iter) / rate)), 100 * waited,
+            peak_memory(self.model.device) / 1e9,
             '  '.join(f'{name} {value:.4e}' for name, value in values.items()),
         )  # fmt: skip
+        self._slow_laps = self._slow_laps + 1 if waited > SLOW_DATA else 0
+        if self._slow_laps == 2 and distributed.is_main():  # the first one has the workers' start in it
+            advice = waiting_advice(self.options.datasets['train'])
+            logger.warning('%.0f %% of the time is spent waiting for data: in datasets.train, %s', 100 * waited, advice)
 
     def _keep_best(self, values: dict[str, dict[str, float]]) -> None:
         key, dataset = next(iter(self.datasets.items()), (None, None))
@@ -283,71 +356,7 @@ class TrainingRun:
         if beaten and not math.isnan(value):
             self.best = {'iter': self.iter, 'value': value, 'metric': name, 'dataset': dataset.name}
             if distributed.is_main():
-                self.experiment.save_networks(self.model.network_states(), 'best')
+                networks = self.model.network_states()
+                self.saver.owe(lambda: self.experiment.save_networks(networks, 'best'))
         if self.best:
             logger.info('best %s on %s: %.4f at %d', name, dataset.name, self.best['value'], self.best['iter'])
-
-
-class Clock:
-    """Time of a run: in all, since the last lap, and the share of it spent waiting for data."""
-
-    def __init__(self, elapsed: float, iteration: int) -> None:
-        now = time.perf_counter()
-        self._start = now - elapsed
-        self._lap = now
-        self._lap_iter = iteration
-        self._waited = 0.0
-
-    @property
-    def elapsed(self) -> float:
-        return time.perf_counter() - self._start
-
-    def waiting(self, loader: Any) -> Iterator[Any]:
-        """`loader`'s batches; the time that each is waited for is counted."""
-        batches = iter(loader)
-        while True:
-            before = time.perf_counter()
-            batch = next(batches, None)
-            self._waited += time.perf_counter() - before
-            if batch is None:
-                return
-            yield batch
-
-    def lap(self, iteration: int) -> tuple[float, float]:
-        """Iterations a second since the last lap, and the share of that time spent waiting for data."""
-        now = time.perf_counter()
-        seconds, iterations, waited = now - self._lap, iteration - self._lap_iter, self._waited
-        self._lap, self._lap_iter, self._waited = now, iteration, 0.0
-        return iterations / seconds, waited / seconds
-
-
-@contextmanager
-def stop_signals() -> Iterator[list[int]]:
-    """Collects SIGTERM and SIGINT instead of dying of them: the loop ends at the next step, saved."""
-    received: list[int] = []
-    previous = {
-        number: signal.signal(number, lambda got, _: received.append(got)) for number in (signal.SIGTERM, signal.SIGINT)
-    }
-    try:
-        yield received
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-
-
-def random_state() -> dict[str, Any]:
-    """This rank's generators, as tensors and numbers (a state file holds no pickled objects)."""
-    _, keys, position, has_gauss, gauss = np.random.get_state()
-    state = {'torch': torch.get_rng_state(), 'python': random.getstate()}
-    state['numpy'] = ('MT19937', keys.tolist(), position, has_gauss, gauss)
-    if torch.cuda.is_available():
-        state['cuda'] = torch.cuda.get_rng_state()
-    return state
-
-
-def set_random_state(state: dict[str, Any]) -> None:
-    torch.set_rng_state(state['torch'])
-    random.setstate(state['python'])
-    np.random.set_state(state['numpy'])
-    if 'cuda' in state and torch.cuda.is_available():
-        torch.cuda.set_rng_state(state['cuda'])

@@ -16,8 +16,9 @@ import yaml
 
 from aesop.engine.cli import main
 from aesop.engine.validation import evaluate
+from aesop.errors import UserError
 from aesop.metrics.psnr_ssim import PSNR
-from aesop.models import SRModel
+from aesop.models.descent import Descent
 from aesop.options import load_options
 
 from .conftest import AE, G
@@ -80,15 +81,15 @@ def test_the_best_weights_are_kept(folder, options):
 
 def stop_at(monkeypatch, iteration, number=signal.SIGTERM):
     """Has the process told to stop in the middle of an iteration, once."""
-    step = SRModel._descend
+    end = Descent.end
 
-    def told(optimiser, loss, count=[0]):  # noqa: B006
+    def told(descent, terms, count=[0]):  # noqa: B006
         count[0] += 1
         if count[0] == iteration:
             os.kill(os.getpid(), number)
-        return step(optimiser, loss)
+        return end(descent, terms)
 
-    monkeypatch.setattr(SRModel, '_descend', staticmethod(told))
+    monkeypatch.setattr(Descent, 'end', told)
 
 
 @pytest.mark.parametrize(('kind', 'iteration', 'workers'), [
@@ -121,8 +122,9 @@ def test_a_run_stopped_by_a_signal_goes_on_bit_for_bit(
     assert whole == resumed
 
 
-def test_ctrl_c_saves_too(folder, options, monkeypatch):
-    stop_at(monkeypatch, 1, signal.SIGINT)
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGUSR1])
+def test_ctrl_c_and_the_signal_of_slurm_save_too(folder, options, monkeypatch, number):
+    stop_at(monkeypatch, 1, number)
     assert train(options) == 3
     assert (folder / 'experiments/tiny/training_states/1.state').exists()
 
@@ -153,10 +155,13 @@ def test_a_worker_that_torchrun_restarts_resumes_its_own_run_and_no_other(folder
     assert len(list((folder / 'experiments').glob('tiny_archived_*'))) == 1
 
 
-def test_a_validation_that_fails_names_the_image_and_loses_nothing(folder, options, capsys):
-    options['val']['metrics']['psnr']['crop_border'] = 40
+def test_a_validation_that_fails_names_the_image_and_loses_nothing(folder, options, monkeypatch, capsys):
+    def wrong(self, sr, gt, lq):
+        raise UserError('no score')
+
+    monkeypatch.setattr(PSNR, 'score', wrong)
     assert train(options) == 2
-    assert 'data set textures, image 0: PSNR: crop_border 40 leaves nothing' in capsys.readouterr().err
+    assert 'data set textures, image 0: no score' in capsys.readouterr().err
     assert (folder / 'experiments/tiny/training_states/3.state').exists()
 
 
@@ -231,10 +236,11 @@ def test_debug_tries_everything_of_a_gan_run_too(folder, adversarial):
     assert not torch.equal(two['decoder.conv_last.weight'], four['decoder.conv_last.weight'])
 
 
-def torchrun(*arguments, ranks=2):
+def torchrun(*arguments, ranks=2, restarts=0):
     """Runs a script on several ranks; (exit code, what it said). Nothing of it outlives the call."""
-    command = [sys.executable, '-m', 'torch.distributed.run', '--standalone', f'--nproc_per_node={ranks}', *arguments]
-    environment = {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(ROOT)}
+    command = [sys.executable, '-m', 'torch.distributed.run', '--standalone', f'--nproc_per_node={ranks}']
+    command += [f'--max-restarts={restarts}', *arguments]
+    environment = {'PYTHONPATH': str(ROOT), **os.environ, 'OMP_NUM_THREADS': '1'}
     process = subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
     )
@@ -262,3 +268,39 @@ def test_two_ranks_equal_one_with_twice_the_batch(folder, options):
     for a, b in zip(*lines):
         a, b = json.loads(a)['datasets']['textures'], json.loads(b)['datasets']['textures']
         assert a == pytest.approx(b, abs=1e-3)
+
+
+def test_much_waiting_for_data_is_told_with_what_to_change(folder, options, monkeypatch, capsys):
+    shares = iter([0.9, 0.05, 0.11, 0.6, 0.7, 0.2])  # the first has the workers' start in it
+    monkeypatch.setattr('aesop.engine.clock.Clock.lap', lambda clock, iteration: (1.0, next(shares)))
+    options['logger']['print_freq'] = 1
+    assert train(options) == 0
+    told = [line.split('WARNING: ')[1] for line in capsys.readouterr().out.splitlines() if 'WARNING' in line]
+    advice = 'set cache: disk, so that no image is decoded twice, or raise num_worker_per_gpu (now 0)'
+    assert told == [f'60 % of the time is spent waiting for data: in datasets.train, {advice}']
+
+
+def test_a_cached_run_is_the_same_run(folder, options):
+    assert train(options) == 0
+    options['name'] = 'cached'
+    options['datasets']['train'] |= {'cache': 'disk', 'num_worker_per_gpu': 2}
+    assert train(options) == 0
+    assert len(list((folder / 'datasets/.cache').glob('*.npy'))) == 1
+    assert same(weights(), weights('cached'))
+
+
+@pytest.mark.parametrize('cache', ['none', 'disk'])
+def test_a_bad_image_ends_a_run_or_is_skipped(folder, options, capsys, cache):
+    png = Path('train/3.png').read_bytes()
+    Path('train/3.png').write_bytes(png[: len(png) // 2])
+    options['datasets']['train']['cache'] = cache
+    assert train(options) == 2
+    assert 'train/3.png: the file is not an 8- or 16-bit image, or is damaged or cut off' in capsys.readouterr().err
+    options['datasets']['train']['on_error'] = 'skip'
+    assert train(options) == 0
+    said = capsys.readouterr().out
+    assert 'on_error: skip passes over train/3.png' in said and said.count('skipped (1 of at most 1): train/3.png') == 1
+    Path('train/2.png').write_bytes(b'')
+    assert train({**options, 'name': 'worse'}) == 2
+    said = capsys.readouterr().err
+    assert 'train/2.png' in said and 'train/3.png' in said

@@ -1,0 +1,33 @@
+"""The random generators of a rank: seeded, taken down for a state file, put back."""
+
+import random
+from typing import Any
+
+import numpy as np
+import torch
+
+
+def seed_everything(*seed: int) -> None:
+    """Seeds all generators; several numbers, e.g. of the run, an iteration and a rank, make one seed."""
+    number = seed[0] if len(seed) == 1 else int(np.random.SeedSequence(seed).generate_state(1)[0])
+    random.seed(number)
+    np.random.seed(number)
+    torch.manual_seed(number)
+
+
+def random_state() -> dict[str, Any]:
+    """This rank's generators, as tensors and numbers (a state file holds no pickled objects)."""
+    _, keys, position, has_gauss, gauss = np.random.get_state()
+    state = {'torch': torch.get_rng_state(), 'python': random.getstate()}
+    state['numpy'] = ('MT19937', keys.tolist(), position, has_gauss, gauss)
+    if torch.cuda.is_available():
+        state['cuda'] = torch.cuda.get_rng_state()
+    return state
+
+
+def set_random_state(state: dict[str, Any]) -> None:
+    torch.set_rng_state(state['torch'])
+    random.setstate(state['python'])
+    np.random.set_state(state['numpy'])
+    if 'cuda' in state and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state['cuda'])
