@@ -98,10 +98,13 @@ def _train_or_test(mode: str, args: argparse.Namespace) -> int:
     if args.debug:
         options = load_options(args.opt, [*args.set, f'name={json.dumps(f"debug_{options.name}")}', *DEBUG[mode]])
     device = distributed.setup(options.num_gpu, options.dist_params.timeout)
-    if mode == 'train':
-        from aesop.engine.train import train
+    try:
+        if mode == 'train':
+            from aesop.engine.train import train
 
-        return train(options, device, auto_resume=args.auto_resume, force=args.force, debug=args.debug)
-    from aesop.engine.test import test
+            return train(options, device, auto_resume=args.auto_resume, force=args.force, debug=args.debug)
+        from aesop.engine.test import test
 
-    return test(options, device, resume=args.resume, skip_bad=args.skip_bad, debug=args.debug)
+        return test(options, device, resume=args.resume, skip_bad=args.skip_bad, debug=args.debug)
+    except UserError as error:
+        raise UserError(map(options.located, error.problems)) from error

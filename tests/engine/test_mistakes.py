@@ -1,6 +1,7 @@
 """Typical mistakes of a user. Each ends with exit code 2 and a clear message, and nothing is written."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -290,6 +291,7 @@ def test_mistakes_of_all_kinds_are_told_together(folder, adversarial, capsys):
     adversarial['datasets']['train']['dataroot_gt'] = 'gone'
     save_image('val/1.png', np.zeros((3, 40, 3), np.uint8))
     lines = fails(adversarial, capsys)
+    assert re.match(r'train\.py: \S+\.yml:\d+: datasets\.train: ', lines[0])  # the place in the option file
     for line, words in zip(lines, ('gone', 'val/1.png', 'g.pth', 'd.pth', 'ae.pth', 's.state'), strict=True):
         assert words in line
 
