@@ -7,11 +7,14 @@ from pathlib import Path
 from torch import Tensor
 
 from aesop import checkpoint
-from aesop.errors import UserError
+from aesop.errors import Unavailable, UserError
 
 logger = logging.getLogger(__name__)
 
 ARCHITECTURES = ('vgg19', 'vgg16', 'alexnet', 'squeezenet1_1')
+INCEPTION = (
+    'https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth'
+)
 
 
 def backbone_state_dict(arch: str, weights: str | None = 'imagenet') -> dict[str, Tensor]:
@@ -28,17 +31,36 @@ def backbone_state_dict(arch: str, weights: str | None = 'imagenet') -> dict[str
     """
     if arch not in ARCHITECTURES:
         raise UserError(f'there is no backbone "{arch}"; known: {", ".join(ARCHITECTURES)}')
-    if weights in (None, 'imagenet'):
-        path = _in_folder(_folder(), arch) if _folder() else None
-    else:
-        path = backbone_file(weights)
-    state = checkpoint.load(path) if path else _download(arch)
-    logger.info('%s: weights from %s', arch, path or 'torchvision')
-    tensors = state if isinstance(state, dict) else {}
-    features = {name: t.float() for name, t in tensors.items() if name.startswith('features.')}
+    path = None if weights in (None, 'imagenet') else backbone_file(weights)
+    state, source = _state_dict(arch, _url(arch), path, f'{arch}.pth', f'{arch}_features*.pth')
+    features = {name: t.float() for name, t in state.items() if name.startswith('features.')}
     if not features:
-        raise UserError(f'{path} holds no `features.*` tensors: it is not a torchvision state dict of {arch}')
+        raise UserError(f'{source} holds no `features.*` tensors: it is not a torchvision state dict of {arch}')
     return features
+
+
+def inception_state_dict(weights: str | None = 'imagenet') -> dict[str, Tensor]:
+    """The tensors of the Inception network that defines FID: TensorFlow's of 2015-12-05, as torch-fidelity has them.
+
+    Args:
+        weights: `imagenet` (or None) for torch-fidelity's own, or a file with them. The folder in AESOP_WEIGHTS is
+            looked in first, for files named `*inception-2015-12-05*.pth` and for a relative `weights`.
+
+    Raises:
+        Unavailable: no such file; nothing local and no download.
+    """
+    path = None if weights in (None, 'imagenet') else backbone_file(weights)
+    return _state_dict('inception', INCEPTION, path, '*inception-2015-12-05*.pth')[0]
+
+
+def _state_dict(arch: str, url: str, path: Path | None, *names: str) -> tuple[dict[str, Tensor], str]:
+    """The state dict in `path`, or in the first file of AESOP_WEIGHTS with one of `names`, or at `url`; its source."""
+    if path is None and _folder():
+        found = (file for name in (url.rsplit('/', 1)[-1], *names) for file in sorted(_folder().glob(name)))
+        path = next(found, None)
+    state = checkpoint.load(path) if path else _download(arch, url)
+    logger.info('%s: weights from %s', arch, path or url)
+    return state if isinstance(state, dict) else {}, str(path or url)
 
 
 def backbone_file(weights: str) -> Path:
@@ -50,14 +72,10 @@ def backbone_file(weights: str) -> Path:
 def _folder() -> Path | None:
     named = os.environ.get('AESOP_WEIGHTS')
     if named and not Path(named).is_dir():
-        raise UserError(f'the environment variable AESOP_WEIGHTS names {named}, which is no folder; correct or unset it')
+        raise UserError(
+            f'the environment variable AESOP_WEIGHTS names {named}, which is no folder; correct or unset it'
+        )
     return Path(named) if named else None
-
-
-def _in_folder(folder: Path, arch: str) -> Path | None:
-    published = _url(arch).rsplit('/', 1)[-1]
-    candidates = [folder / published, folder / f'{arch}.pth', *sorted(folder.glob(f'{arch}_features*.pth'))]
-    return next((path for path in candidates if path.is_file()), None)
 
 
 def _url(arch: str) -> str:
@@ -66,13 +84,13 @@ def _url(arch: str) -> str:
     return get_model_weights(arch).IMAGENET1K_V1.url
 
 
-def _download(arch: str) -> dict[str, Tensor]:
+def _download(arch: str, url: str) -> dict[str, Tensor]:
     from torch.hub import load_state_dict_from_url
 
     try:
-        return load_state_dict_from_url(_url(arch), map_location='cpu', check_hash=True, weights_only=True)
+        return load_state_dict_from_url(url, map_location='cpu', check_hash=True, weights_only=True)
     except (OSError, RuntimeError) as error:  # no network, no space; a wrong hash
-        raise UserError(
-            f'the ImageNet weights of {arch} could not be downloaded ({error}): fetch {_url(arch)} on a machine with '
-            f'internet access, put the file into a folder and set the environment variable AESOP_WEIGHTS to that folder'
+        raise Unavailable(
+            f'the weights of {arch} could not be downloaded ({error}): fetch {url} on a machine with internet access, '
+            'put the file into a folder and set the environment variable AESOP_WEIGHTS to that folder'
         ) from error

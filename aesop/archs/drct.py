@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from aesop.archs.layers import recompute
+from aesop.archs.layers import recompute, recomputed_blocks
 from aesop.archs.window_attention import SwinBlock
 from aesop.archs.window_network import WindowNetwork, check_sizes
 from aesop.registry import ARCHS
@@ -22,10 +22,10 @@ class ResidualDenseGroup(nn.Module):
     """
 
     def __init__(
-        self, dim: int, gc: int, num_heads: int, window: int, mlp_ratio: float, use_checkpoint: bool, **block: object
+        self, dim: int, gc: int, num_heads: int, window: int, mlp_ratio: float, again: bool, **block: object
     ) -> None:
         super().__init__()
-        self.use_checkpoint = use_checkpoint
+        self.again = again
         for i in range(1, BLOCKS + 1):
             width = dim + (i - 1) * gc
             heads = num_heads - width % num_heads  # the published choice, so that the heads share the channels evenly
@@ -37,10 +37,10 @@ class ResidualDenseGroup(nn.Module):
         feats = x
         for i in range(1, BLOCKS + 1):
             swin, adjust = getattr(self, f'swin{i}'), getattr(self, f'adjust{i}')
-            feat = adjust(recompute(self.use_checkpoint, swin, feats, mask))
+            feat = adjust(recompute(self.again, swin, feats, mask))
             if i < BLOCKS:
                 feats = torch.cat((feats, F.leaky_relu(feat, 0.2, inplace=True)), -1)
-        return x + 0.2 * feat
+        return torch.add(x, feat, alpha=0.2)
 
 
 @ARCHS.register()
@@ -54,7 +54,8 @@ class DRCT(WindowNetwork):
         mlp_ratio: hidden channels of the MLPs / their input's, in the first three blocks of a group.
         qkv_bias: biases on queries, keys and values.
         drop_path_rate: stochastic depth; it rises linearly from 0 in the first group. Training only.
-        use_checkpoint: recompute the blocks in the backward pass: less memory, more time.
+        use_checkpoint: recompute the blocks in the backward pass, or those of the first N groups: less memory, more
+            time.
         compress_ratio, squeeze_factor, conv_scale, overlap_ratio: in published option files; they mean nothing.
 
     The others are WindowNetwork's.
@@ -78,13 +79,14 @@ class DRCT(WindowNetwork):
         drop_path_rate: float = 0.1,
         ape: bool = False,
         patch_norm: bool = True,
-        use_checkpoint: bool = False,
+        use_checkpoint: bool | int = False,
         compress_ratio: int = 3,
         squeeze_factor: int = 30,
         conv_scale: float = 0.01,
         overlap_ratio: float = 0.5,
     ) -> None:
         check_sizes(img_size, window_size, depths, num_heads)
+        recomputed = recomputed_blocks(use_checkpoint, len(depths))
         groups = [
             ResidualDenseGroup(
                 embed_dim,
@@ -92,7 +94,7 @@ class DRCT(WindowNetwork):
                 heads,
                 window_size,
                 mlp_ratio,
-                use_checkpoint,
+                i < recomputed,
                 img_size=img_size,
                 qkv_bias=qkv_bias,
                 drop_path=drop_path_rate * sum(depths[:i]) / max(sum(depths) - 1, 1),

@@ -37,8 +37,21 @@ def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
     return x
 
 
-def recompute(use_checkpoint: bool, function: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
-    """function(*inputs); with `use_checkpoint` it runs again in the backward pass instead of keeping activations."""
-    if use_checkpoint and torch.is_grad_enabled():
+def recomputed_blocks(use_checkpoint: bool | int, blocks: int) -> int:
+    """How many of so many blocks the option `use_checkpoint` means: all (true), none (false) or the first N."""
+    return blocks if use_checkpoint is True else int(use_checkpoint)
+
+
+def recompute(again: bool, function: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
+    """function(*inputs); with `again` it runs again in the backward pass instead of keeping activations."""
+    if again and torch.is_grad_enabled():
         return checkpoint(function, *inputs, use_reentrant=False)
     return function(*inputs)
+
+
+def use_plain(net: nn.Module, plain: bool = True) -> nn.Module:
+    """`net`, whose parts with a faster form (dense blocks, window attention, VGG) are computed as they are defined."""
+    for module in net.modules():
+        if hasattr(module, 'plain'):
+            module.plain = plain
+    return net

@@ -4,33 +4,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from aesop.archs.layers import conv3x3, init_small_, pad_to_multiple, recompute
+from aesop.archs.dense_block import RESIDUAL, SLOPE, ResidualDenseBlock
+from aesop.archs.layers import conv3x3, pad_to_multiple, recompute, recomputed_blocks
 from aesop.errors import UserError
 from aesop.registry import ARCHS
 
 
 def lrelu(x: Tensor) -> Tensor:
-    return F.leaky_relu(x, 0.2, inplace=True)
-
-
-class ResidualDenseBlock(nn.Module):
-    """Five convolutions, each of which sees all earlier outputs; (N, num_feat, h, w) -> the same shape."""
-
-    def __init__(self, num_feat: int, num_grow_ch: int) -> None:
-        super().__init__()
-        self.conv1 = conv3x3(num_feat, num_grow_ch)
-        self.conv2 = conv3x3(num_feat + num_grow_ch, num_grow_ch)
-        self.conv3 = conv3x3(num_feat + 2 * num_grow_ch, num_grow_ch)
-        self.conv4 = conv3x3(num_feat + 3 * num_grow_ch, num_grow_ch)
-        self.conv5 = conv3x3(num_feat + 4 * num_grow_ch, num_feat)
-        init_small_(self)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x1 = lrelu(self.conv1(x))
-        x2 = lrelu(self.conv2(torch.cat((x, x1), 1)))
-        x3 = lrelu(self.conv3(torch.cat((x, x1, x2), 1)))
-        x4 = lrelu(self.conv4(torch.cat((x, x1, x2, x3), 1)))
-        return x + 0.2 * self.conv5(torch.cat((x, x1, x2, x3, x4), 1))
+    return F.leaky_relu(x, SLOPE, inplace=True)
 
 
 class RRDB(nn.Module):
@@ -43,7 +24,7 @@ class RRDB(nn.Module):
         self.rdb3 = ResidualDenseBlock(num_feat, num_grow_ch)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + 0.2 * self.rdb3(self.rdb2(self.rdb1(x)))
+        return torch.add(x, self.rdb3(self.rdb2(self.rdb1(x))), alpha=RESIDUAL)
 
 
 @ARCHS.register()
@@ -58,7 +39,7 @@ class RRDBNet(nn.Module):
         num_feat: channels of the trunk.
         num_block: number of RRDBs.
         num_grow_ch: channels that each convolution of a dense block adds.
-        use_checkpoint: recompute the RRDBs in the backward pass: less memory, more time.
+        use_checkpoint: recompute the RRDBs in the backward pass, or the first N: less memory, more time.
     """
 
     def __init__(
@@ -69,12 +50,12 @@ class RRDBNet(nn.Module):
         num_feat: int = 64,
         num_block: int = 23,
         num_grow_ch: int = 32,
-        use_checkpoint: bool = False,
+        use_checkpoint: bool | int = False,
     ) -> None:
         super().__init__()
         if scale not in (1, 2, 4, 8):
             raise UserError(f'RRDBNet exists for scale 1, 2, 4 and 8, not {scale}')
-        self.scale, self.use_checkpoint = scale, use_checkpoint
+        self.scale, self.recomputed = scale, recomputed_blocks(use_checkpoint, num_block)
         self.unshuffle = max(4 // scale, 1)
         self.conv_first = conv3x3(num_in_ch * self.unshuffle**2, num_feat)
         self.body = nn.Sequential(*(RRDB(num_feat, num_grow_ch) for _ in range(num_block)))
@@ -89,8 +70,8 @@ class RRDBNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         h, w = x.shape[-2:]
         first = feat = self.conv_first(F.pixel_unshuffle(pad_to_multiple(x, self.unshuffle), self.unshuffle))
-        for block in self.body:
-            feat = recompute(self.use_checkpoint, block, feat)
+        for i, block in enumerate(self.body):
+            feat = recompute(i < self.recomputed, block, feat)
         feat = first + self.conv_body(feat)
         ups = (self.conv_up1, self.conv_up2, self.conv_up3) if self.scale == 8 else (self.conv_up1, self.conv_up2)
         for conv_up in ups:

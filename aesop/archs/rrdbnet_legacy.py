@@ -1,10 +1,12 @@
 """RRDBNet under its older names: the ESRGAN files of 2019 (`RRDB_trunk.0.RDB1.conv1.weight`) and BSRGAN's."""
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from aesop.archs.dense_block import RESIDUAL, ResidualDenseBlock
 from aesop.archs.layers import conv3x3
-from aesop.archs.rrdbnet import ResidualDenseBlock, lrelu
+from aesop.archs.rrdbnet import lrelu
 from aesop.errors import UserError
 from aesop.registry import ARCHS
 
@@ -22,37 +24,38 @@ class LegacyRRDB(nn.Module):
             self.add_module(f'RDB{i}', block)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + 0.2 * self.RDB3(self.RDB2(self.RDB1(x)))
+        return torch.add(x, self.RDB3(self.RDB2(self.RDB1(x))), alpha=RESIDUAL)
 
 
 @ARCHS.register('RRDB_BSRGANNet')
 class RRDBNet_LEGACY(nn.Module):
-    """(N, in_nc, h, w) -> (N, out_nc, sf * h, sf * w). At x4 it computes what RRDBNet does; x2 has one upsampling.
+    """(N, in_nc, h, w) -> (N, out_nc, sf * h, sf * w). Unlike RRDBNet, x1 and x2 work at the input's size:
+    there are log2(sf) upsamplings. At x4 and x8 both compute the same.
 
     Args:
         nf: channels of the trunk.
         nb: number of RRDBs.
         gc: channels that each convolution of a dense block adds.
-        sf: the scale, 2 or 4.
+        sf: the scale: 1, 2, 4 or 8.
     """
 
     def __init__(self, in_nc: int = 3, out_nc: int = 3, nf: int = 64, nb: int = 23, gc: int = 32, sf: int = 4) -> None:
         super().__init__()
-        if sf not in (2, 4):
-            raise UserError(f'RRDBNet_LEGACY and RRDB_BSRGANNet exist for sf 2 and 4, not {sf}')
+        if sf not in (1, 2, 4, 8):
+            raise UserError(f'RRDBNet_LEGACY and RRDB_BSRGANNet exist for sf 1, 2, 4 and 8, not {sf}')
         self.scale = sf
         self.conv_first = conv3x3(in_nc, nf)
         self.RRDB_trunk = nn.Sequential(*(LegacyRRDB(nf, gc) for _ in range(nb)))
         self.trunk_conv = conv3x3(nf, nf)
-        self.upconv1 = conv3x3(nf, nf)
-        if sf == 4:
-            self.upconv2 = conv3x3(nf, nf)
+        for i in range(1, sf.bit_length()):
+            self.add_module(f'upconv{i}', conv3x3(nf, nf))
         self.HRconv = conv3x3(nf, nf)
         self.conv_last = conv3x3(nf, out_nc)
 
     def forward(self, x: Tensor) -> Tensor:
         feat = self.conv_first(x)
         feat = feat + self.trunk_conv(self.RRDB_trunk(feat))
-        for upconv in (self.upconv1, self.upconv2) if self.scale == 4 else (self.upconv1,):
+        for i in range(1, self.scale.bit_length()):
+            upconv = getattr(self, f'upconv{i}')
             feat = lrelu(upconv(F.interpolate(feat, scale_factor=2, mode='nearest')))
         return self.conv_last(lrelu(self.HRconv(feat)))

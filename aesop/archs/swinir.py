@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from aesop.archs.layers import recompute
+from aesop.archs.layers import recompute, recomputed_blocks
 from aesop.archs.window_attention import SwinBlock
 from aesop.archs.window_network import WindowNetwork, check_sizes, trunk_conv
 from aesop.registry import ARCHS
@@ -13,16 +13,16 @@ from aesop.registry import ARCHS
 class ResidualSwinGroup(nn.Module):
     """Blocks whose windows shift in turn, a convolution and a skip (section 3.2); (N, h, w, C) -> the same shape."""
 
-    def __init__(self, blocks: Sequence[SwinBlock], dim: int, resi_connection: str, use_checkpoint: bool) -> None:
+    def __init__(self, blocks: Sequence[SwinBlock], dim: int, resi_connection: str, again: bool) -> None:
         super().__init__()
-        self.use_checkpoint = use_checkpoint
+        self.again = again
         self.residual_group = nn.ModuleDict({'blocks': nn.ModuleList(blocks)})
         self.conv = trunk_conv(dim, resi_connection)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         feat = x
         for block in self.residual_group['blocks']:
-            feat = recompute(self.use_checkpoint, block, feat, mask)
+            feat = recompute(self.again, block, feat, mask)
         return x + self.conv(feat.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
 
 
@@ -36,7 +36,8 @@ class SwinIR(WindowNetwork):
         mlp_ratio: hidden channels of the MLPs / embed_dim.
         qkv_bias: biases on queries, keys and values.
         drop_path_rate: stochastic depth of the last block; it rises linearly from 0 at the first. Training only.
-        use_checkpoint: recompute the blocks in the backward pass: less memory, more time.
+        use_checkpoint: recompute the blocks in the backward pass, or those of the first N groups: less memory, more
+            time.
 
     The others are WindowNetwork's.
     """
@@ -58,17 +59,17 @@ class SwinIR(WindowNetwork):
         drop_path_rate: float = 0.1,
         ape: bool = False,
         patch_norm: bool = True,
-        use_checkpoint: bool = False,
+        use_checkpoint: bool | int = False,
     ) -> None:
         check_sizes(img_size, window_size, depths, num_heads)
-        groups = []
+        groups, recomputed = [], recomputed_blocks(use_checkpoint, len(depths))
         for i, (depth, heads) in enumerate(zip(depths, num_heads)):
             drop = [drop_path_rate * (sum(depths[:i]) + j) / max(sum(depths) - 1, 1) for j in range(depth)]
             blocks = [
                 SwinBlock(embed_dim, heads, window_size, j % 2 == 1, img_size, mlp_ratio, qkv_bias, drop[j])
                 for j in range(depth)
             ]
-            groups.append(ResidualSwinGroup(blocks, embed_dim, resi_connection, use_checkpoint))
+            groups.append(ResidualSwinGroup(blocks, embed_dim, resi_connection, i < recomputed))
         super().__init__(
             groups,
             upscale=upscale,

@@ -32,8 +32,12 @@ class VGGFeatures(nn.Module):
         use_input_norm: the input is in [0, 1] and is normalised with ImageNet's mean and standard deviation.
         range_norm: the input is in [-1, 1] and is brought to [0, 1] first.
         weights: see `backbone_state_dict`.
+
+    Attributes:
+        plain: keep what comes before every ReLU; see `aesop.archs.layers.use_plain`.
     """
 
+    plain = False
     mean: Tensor
     std: Tensor
 
@@ -87,11 +91,11 @@ class VGGFeatures(nn.Module):
         if self.use_input_norm:
             x = (x - self.mean) / self.std
         features = {}
-        for name in self.order:
+        for before, name in zip(['', *self.order], self.order):
             if name.startswith('conv'):
                 x = self.convs[name](x)
             elif name.startswith('relu'):
-                x = F.relu(x)  # not in place: the feature before it may be asked for
+                x = F.relu(x, inplace=before not in self.layer_names and not self.plain)
             else:
                 x = F.max_pool2d(x, 2)
             if name in self.layer_names:

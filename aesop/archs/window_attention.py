@@ -45,6 +45,18 @@ def relative_position_index(window: int) -> Tensor:
     return dy * (2 * window - 1) + dx
 
 
+# What the fused kernels that take a bias want the channels of a head to be a multiple of (SwinIR's heads have 30).
+ALIGNMENT = {'cuda': 8}
+
+
+def fused_attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
+    """softmax(q k^T / sqrt(dim) + bias) v; (N, heads, pixels, dim) each, `bias` (heads, pixels, pixels)."""
+    dim = q.shape[-1]
+    if missing := -dim % ALIGNMENT.get(q.device.type, 1):  # zeros change nothing, and are cut off again
+        q, k, v = (F.pad(t, (0, missing)) for t in (q, k, v))
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=bias[None], scale=dim**-0.5)[..., :dim]
+
+
 class WindowAttention(nn.Module):
     """Multi-head attention with a learned bias for each offset between two pixels.
 
@@ -52,8 +64,12 @@ class WindowAttention(nn.Module):
         dim: channels, a multiple of `num_heads`.
         window: side of a window in pixels.
         qkv_bias: whether the projections to queries, keys and values have biases.
+
+    Attributes:
+        plain: compute scores, softmax and product one after the other; see `aesop.archs.layers.use_plain`.
     """
 
+    plain = False
     relative_position_index: Tensor
 
     def __init__(self, dim: int, num_heads: int, window: int, qkv_bias: bool) -> None:
@@ -73,13 +89,16 @@ class WindowAttention(nn.Module):
         qkv = self.qkv(x).view(n, windows, pixels, 3, self.num_heads, dim // self.num_heads)
         q, k, v = qkv.permute(3, 0, 1, 4, 2, 5)  # each (N, windows, heads, pixels, dim / heads)
         bias = self.relative_position_bias_table[self.relative_position_index].permute(2, 0, 1)
-        # The fused kernels take four dimensions, and a bias that is the same along the first.
-        if mask is None:
-            q, k, v = (t.flatten(0, 1) for t in (q, k, v))
+        if self.plain:
+            scores = q * q.shape[-1] ** -0.5 @ k.transpose(-2, -1) + bias
+            scores = scores if mask is None else scores + mask[:, None]
+            out = scores.softmax(-1) @ v
         else:
-            q, k, v = (t.flatten(1, 2) for t in (q, k, v))
-            bias = (bias + mask[:, None]).flatten(0, 1)
-        out = F.scaled_dot_product_attention(q, k, v, attn_mask=bias[None].to(q.dtype))
+            # The fused kernels take four dimensions, and a bias that is the same along the first.
+            if mask is not None:
+                bias = (bias + mask[:, None]).flatten(0, 1)
+            q, k, v = (t.flatten(0, 1) if mask is None else t.flatten(1, 2) for t in (q, k, v))
+            out = fused_attention(q, k, v, bias.to(q.dtype))
         out = out.view(n, windows, self.num_heads, pixels, -1).transpose(2, 3)
         return self.proj(out.reshape(n, windows, pixels, dim))
 

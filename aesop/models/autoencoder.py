@@ -41,16 +41,15 @@ class AEModel(SRModel):
 
     def step(self, batch: dict[str, Any], current_iter: int) -> dict[str, Tensor]:
         """As `SRModel.step`; terms `l_pix` (at HR) and `l_pix_at_LR`."""
-        self._set_learning_rates(current_iter)
         self._freeze_decoder(current_iter <= self.options.train.freeze_decoder)
-        lq, gt, sharp = self._inputs(batch)
+        return super().step(batch, current_iter)
+
+    def _gradients(self, lq: Tensor, gt: Tensor, sharp: Tensor, current_iter: int) -> dict[str, Tensor]:
         reconstruction, bottleneck = self._parallel_g(gt, return_lr=True)
         terms = dict(self._supervision(reconstruction, gt, sharp))
         if self._loss_at_lr is not None:
             terms['l_pix_at_LR'] = self._loss_at_lr(bottleneck, lq)
-        self._descend(self.optim_g, sum(terms.values()))
-        self._update_ema()
-        return {name: term.detach() for name, term in terms.items()}
+        return self._backward(terms)
 
     def _freeze_decoder(self, frozen: bool) -> None:
         """DDP takes note of what is trainable when it wraps, so freezing and thawing wrap anew, on every rank alike."""

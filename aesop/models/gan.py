@@ -1,7 +1,6 @@
 """The only GAN step: ESRGAN, SPSR, LDL, AESOP and their real-world forms are this step with other losses."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,12 +23,12 @@ class Adversary:
     def __init__(
         self, net: nn.Module, gan: nn.Module, optimiser: torch.optim.Optimizer, view: nn.Module, suffix: str = ''
     ) -> None:
-        self._parallel = distributed.wrap(net)
+        self.parallel = distributed.wrap(net)
         self.gan, self.optimiser, self._view, self.suffix = gan, optimiser, view, suffix
 
     def predict(self, gt: Tensor, sr: Tensor) -> tuple[Tensor, Tensor]:
         """Logits of real and fake images, one pass each."""
-        return self._parallel(self._view(gt)), self._parallel(self._view(sr))
+        return self.parallel(self._view(gt)), self.parallel(self._view(sr))
 
 
 @MODELS.register(
@@ -72,6 +71,7 @@ class GANModel(SRModel):
         """The discriminator `network_<which>` with `train.optim_<which>` and its GAN loss."""
         suffix = which.removeprefix('d')
         net = self._nets[f'net_{which}'] = self._build(getattr(self.options, f'network_{which}'), which).train()
+        self.runtime.compile(net)
         optimiser = self._optimiser(f'optim_{which}', getattr(self.options.train, f'optim_{which}'), net)
         key = f'gan{suffix}_opt'
         gan = self._loss(key, getattr(self.options.train, key))
@@ -79,13 +79,14 @@ class GANModel(SRModel):
             raise UserError(f'train.{key} is missing: {self.options.model_type} needs a GAN loss for network_{which}')
         return Adversary(net, gan, optimiser, view, suffix)
 
-    def step(self, batch: dict[str, Any], current_iter: int) -> dict[str, Tensor]:
-        """As `SRModel.step`. The generator is trained every `net_d_iters` iterations, after the first
-        `net_d_init_iters`; the discriminator in every one."""
-        self._set_learning_rates(current_iter)
+    def _wrapped(self) -> list[nn.Module]:
+        return [self._parallel_g, *(adversary.parallel for adversary in self._adversaries)]
+
+    def _gradients(self, lq: Tensor, gt: Tensor, sharp: Tensor, current_iter: int) -> dict[str, Tensor]:
+        """The generator is trained every `net_d_iters` iterations, after the first `net_d_init_iters`; the
+        discriminator in every one."""
         train = self.options.train
         train_g = current_iter % train.net_d_iters == 0 and current_iter > train.net_d_init_iters
-        lq, gt, sharp = self._inputs(batch)
         with torch.set_grad_enabled(train_g):
             generated = (self._parallel_g(lq),) if self._branch is None else self._parallel_g(lq, return_branch=True)
 
@@ -96,28 +97,24 @@ class GANModel(SRModel):
         logs: dict[str, Tensor] = {}
         if train_g:
             for name, term in self._generator_terms(leaves, gt, sharp, lq):
-                term.backward()
-                logs[name] = term.detach()
+                logs |= self._backward({name: term})
 
         real = sharp if 'gan' in self._sharpened else gt
         predictions = [adversary.predict(real, sr) for adversary in self._adversaries]
         if train_g:
             for adversary, (real_pred, fake_pred) in zip(self._adversaries, predictions):
                 term = generator_loss(adversary.gan, real_pred, fake_pred, self.relativistic)
-                (gradient,) = torch.autograd.grad(term, sr, retain_graph=True)  # of sr alone, not of the discriminator
+                # of sr alone, not of the discriminator
+                (gradient,) = torch.autograd.grad(term, sr, self._share, retain_graph=True)
                 sr.grad = gradient if sr.grad is None else sr.grad + gradient
                 logs[f'l_g_gan{adversary.suffix}'] = term.detach()
-            self.optim_g.zero_grad(set_to_none=True)
             torch.autograd.backward(generated, [leaf.grad for leaf in leaves])
-            self.optim_g.step()
 
         for adversary, (real_pred, fake_pred) in zip(self._adversaries, predictions):
             l_d_real, l_d_fake = discriminator_losses(adversary.gan, real_pred, fake_pred, self.relativistic)
-            self._descend(adversary.optimiser, l_d_real + l_d_fake)
-            values = {'l_d_real': l_d_real, 'l_d_fake': l_d_fake}
-            values |= {'out_d_real': real_pred.mean(), 'out_d_fake': fake_pred.mean()}
-            logs |= {name + adversary.suffix: value.detach() for name, value in values.items()}
-        self._update_ema()
+            values = self._backward({'l_d_real': l_d_real, 'l_d_fake': l_d_fake})
+            values |= {'out_d_real': real_pred.detach().mean(), 'out_d_fake': fake_pred.detach().mean()}
+            logs |= {name + adversary.suffix: value for name, value in values.items()}
         return logs
 
     def _generator_terms(

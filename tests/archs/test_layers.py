@@ -1,7 +1,9 @@
 import torch
 from torch import nn
 
-from aesop.archs.layers import conv3x3, init_small_, pad_to_multiple, recompute
+from aesop.archs.layers import conv3x3, init_small_, pad_to_multiple, recompute, use_plain
+from aesop.archs.rrdbnet import RRDB
+from aesop.archs.swinir import SwinIR
 from tests.golden import image
 
 
@@ -49,3 +51,11 @@ def test_recompute_gives_the_same_gradients_from_a_second_run():
     with torch.no_grad():
         recompute(True, net, x)
     assert len(runs) == 1
+
+
+def test_plain_blocks_are_a_switch_for_all_inside():
+    net = nn.Sequential(RRDB(4, 2), SwinIR(img_size=8, window_size=4, depths=[2], embed_dim=4, num_heads=[2]))
+    assert use_plain(net) is net
+    assert [m.plain for m in net.modules() if hasattr(m, 'plain')] == [True] * 5
+    use_plain(net, False)
+    assert not any(m.plain for m in net.modules() if hasattr(m, 'plain'))

@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from aesop.archs.rrdbnet import ResidualDenseBlock, RRDBNet
+from aesop.archs.dense_block import ResidualDenseBlock
+from aesop.archs.rrdbnet import RRDBNet
 from aesop.errors import UserError
 from tests.golden import fill_, image
 
@@ -54,3 +55,13 @@ def test_checkpointing_changes_no_gradient():
         net(x).square().mean().backward()
         gradients.append([p.grad for p in net.parameters()])
     assert all(torch.equal(a, b) for a, b in zip(*gradients))
+
+
+@pytest.mark.parametrize(('use_checkpoint', 'again'), [(False, 0), (0, 0), (2, 2), (True, 3), (9, 3)])
+def test_checkpointing_of_the_first_blocks(use_checkpoint, again):
+    net = fill_(RRDBNet(use_checkpoint=use_checkpoint, **TINY | {'num_block': 3}))
+    calls = []
+    for block in net.body:
+        block.register_forward_pre_hook(lambda *_: calls.append(1))
+    net(image(1, 3, 6, 6)).sum().backward()
+    assert len(calls) == 3 + again

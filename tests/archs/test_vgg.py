@@ -4,9 +4,10 @@ import torch.nn.functional as F
 from torch import nn
 from torchvision.models import vgg16, vgg19
 
+from aesop.archs.layers import use_plain
 from aesop.archs.vgg import VGGFeatures, layer_order
 from aesop.errors import UserError
-from tests.golden import image
+from tests.golden import image, photograph
 
 
 @pytest.fixture(scope='module')
@@ -37,6 +38,17 @@ def test_features_are_those_of_the_plain_chain(weights):
     assert torch.allclose(features['relu1_2'], F.relu(conv1_2), atol=1e-6)
     assert torch.allclose(features['pool1'], pool1, atol=1e-6)
     assert torch.allclose(features['conv2_1'], conv(pool1, 5), atol=1e-5)
+
+
+@pytest.mark.parametrize('names', [['conv1_2', 'conv2_1'], ['relu1_1', 'relu1_2', 'pool1', 'conv2_2']])
+def test_on_a_photograph_values_and_gradients_equal_the_plain_form(weights, names):
+    net, results = VGGFeatures(names, weights=weights), []
+    for plain in (False, True):
+        x = photograph(1, 24).requires_grad_()
+        features = use_plain(net, plain)(x)
+        sum(feature.square().mean() for feature in features.values()).backward()
+        results.append([*features.values(), x.grad])
+    assert all(torch.equal(fast, plain) for fast, plain in zip(*results, strict=True))
 
 
 def test_range_norm_and_input_norm(weights):

@@ -1,6 +1,8 @@
 import pytest
 import torch
+from torch import nn
 
+from aesop.archs import window_attention
 from aesop.archs.window_attention import (
     SwinBlock,
     WindowAttention,
@@ -100,3 +102,25 @@ def test_stochastic_depth_acts_in_training_alone_and_keeps_the_mean():
     assert dropped.unique().tolist() == pytest.approx([0, 4 / 3])
     assert dropped.flatten(1).std(dim=1).max() == 0  # a sample is kept or dropped as a whole
     assert dropped.mean().item() == pytest.approx(1, abs=0.03)
+
+
+@pytest.mark.parametrize('masked', [False, True])
+@pytest.mark.parametrize('alignment', [1, 8])
+def test_fused_attention_equals_the_plain_form(masked, alignment, monkeypatch):
+    """Values and gradients, also with the channels of a head filled up as on a GPU."""
+    monkeypatch.setitem(window_attention.ALIGNMENT, 'cpu', alignment)
+    torch.manual_seed(0)
+    net = WindowAttention(20, num_heads=2, window=4, qkv_bias=True)
+    nn.init.normal_(net.relative_position_bias_table)
+    x = torch.randn(2, 6, 16, 20)
+    mask = shift_mask(8, 12, 4) if masked else None
+    results = []
+    for plain in (False, True):
+        net.plain = plain
+        net.zero_grad()
+        leaf = x.clone().requires_grad_()
+        out = net(leaf, mask)
+        (out * torch.linspace(0, 1, 20)).sum().backward()
+        results.append([out, leaf.grad, *(p.grad for p in net.parameters())])
+    for fused, plain in zip(*results):
+        torch.testing.assert_close(fused, plain, rtol=1e-4, atol=1e-5)

@@ -6,8 +6,10 @@ import torch.nn.functional as F
 
 from aesop import checkpoint
 from aesop.archs import build_network
+from aesop.archs.layers import use_plain
+from aesop.archs.window_attention import SwinBlock
 from aesop.errors import UserError
-from tests.golden import fill_, image
+from tests.golden import fill_, image, photograph
 
 SWINIR = {'type': 'SwinIR', 'upscale': 4, 'img_size': 8, 'window_size': 4, 'depths': [2], 'embed_dim': 8}
 SWINIR |= {'num_heads': [2], 'upsampler': 'pixelshuffle'}
@@ -52,6 +54,31 @@ def test_checkpointing_changes_no_gradient(block):
         gradients.append([p.grad for p in net.parameters()])
     assert all(g.any() for g in gradients[0])
     assert all(torch.equal(a, b) for a, b in zip(*gradients))
+
+
+@BOTH
+def test_checkpointing_of_the_first_groups(block):
+    block = {**block, 'depths': [2] * 3, 'num_heads': [2] * 3, 'use_checkpoint': 2}
+    net, calls = fill_(build_network(block)), []
+    for name, module in net.named_modules():
+        if isinstance(module, SwinBlock):
+            module.register_forward_pre_hook(lambda *_, name=name: calls.append(name.split('.')[1]))
+    net(image(1, 3, 4, 4)).sum().backward()
+    groups = [calls.count(group) for group in '012']
+    assert groups[0] == groups[1] == 2 * groups[2]
+
+
+@BOTH
+def test_on_a_photograph_values_and_gradients_equal_the_plain_form(block):
+    net, results = fill_(build_network(block)), []
+    for plain in (False, True):
+        use_plain(net, plain).zero_grad()
+        lq = photograph(2, 12).requires_grad_()
+        sr = net(lq)
+        (sr * photograph(2, 48)).sum().backward()
+        results.append([sr, lq.grad, *(p.grad for p in net.parameters())])
+    for fused, plain in zip(*results, strict=True):
+        torch.testing.assert_close(fused, plain, rtol=0, atol=2e-5 * plain.abs().max().item())
 
 
 @BOTH
