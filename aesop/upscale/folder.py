@@ -1,0 +1,227 @@
+"""From folder to folder: images are read and written by threads, while the network works on others."""
+
+import errno
+import logging
+import math
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from aesop.engine.tiling import TiledPrediction, step_of
+from aesop.errors import UserError
+from aesop.images import EXTENSIONS, image_size, list_images
+from aesop.models.runtime import Runtime, hold
+from aesop.upscale.photo import FORMATS, Photo, read_photo, write_photo
+
+THREADS = 2  # for reading, and as many for writing
+AHEAD = 4  # images read before they are needed; results wait for their thread alone, since they are large
+
+T = TypeVar('T')
+
+
+@dataclass
+class Job:
+    source: Path
+    target: Path
+    pixels: int = 0
+
+
+@dataclass
+class Outcome:
+    """What has become of the jobs. `problems`: a sentence for each image that could not be upscaled."""
+
+    done: int = 0
+    skipped: int = 0
+    problems: list[str] = field(default_factory=list)
+
+
+def find_jobs(source: Path, output: Path, suffix: str, form: str | None, overwrite: bool) -> tuple[list[Job], Outcome]:
+    """What there is to do, and what has already become of the rest: results that exist, images that cannot be used.
+
+    Args:
+        source: an image, or a folder, whose sub-folders are looked into too.
+        output: a folder, whose sub-folders will be those of `source`; for one image a file where it ends like one.
+        suffix: follows the names.
+        form: end of the names, e.g. `.jpg`; None: `.png`.
+        overwrite: make results anew that exist.
+
+    Raises:
+        UserError: there is no image, or the results would lie among the images.
+    """
+    outcome, jobs, sources = Outcome(), [], {}
+    if form and output.suffix.lower() in FORMATS and FORMATS[form] != FORMATS[output.suffix.lower()]:
+        raise UserError(f'{output} ends in another way than --format {form[1:]}: leave one of them away')
+    for image, target in _pairs(source, output, suffix, form or '.png'):
+        first = sources.setdefault(target, image)
+        if first is not image:
+            outcome.problems.append(f'{image}: its result would be {target} as that of {first.name}; rename one')
+        elif target.exists() and not overwrite:
+            outcome.skipped += 1
+        else:
+            try:
+                height, width = image_size(image)
+                jobs.append(Job(image, target, height * width))
+            except UserError as error:
+                outcome.problems += error.problems
+    return jobs, outcome
+
+
+def _pairs(source: Path, output: Path, suffix: str, form: str) -> Iterator[tuple[Path, Path]]:
+    """Each image and its result."""
+    if not source.exists():
+        raise UserError(f'{source}: there is no such file or folder; correct the path')
+    if output.is_file() and source.is_dir():
+        raise UserError(f'{output} is a file; results of a folder need a folder')
+    if source.is_file():
+        if output.suffix.lower() in EXTENSIONS - FORMATS.keys():
+            raise UserError(f'{output}: results are {", ".join(FORMATS)}; name one of these, or a folder')
+        is_file = output.suffix.lower() in FORMATS and not output.is_dir()
+        target = output if is_file else output / f'{source.stem}{suffix}{form}'
+        if target.resolve() == source.resolve():
+            raise UserError(f'{target} is the image itself: name another file or folder with -o')
+        yield source, target
+        return
+    if output.resolve() == source.resolve():
+        raise UserError(f'{output} holds the images themselves: name another folder with -o')
+    images = [path for path in list_images(source) if output.resolve() not in path.resolve().parents]
+    if not images:
+        raise UserError(f'{source}: all images there are results, in {output}')
+    for image in images:
+        name = image.relative_to(source)
+        yield image, output / name.with_name(f'{image.stem}{suffix}{form}')
+
+
+class Upscaler:
+    """A network, ready for images of any size.
+
+    Args:
+        net: from `load_generator`.
+        runtime: device, precision, compilation.
+        tile: side of a tile in pixels; None: whole images, as long as the memory suffices.
+        overlap: pixels around a tile.
+        batch: tiles, or whole images, of equal size that the network gets at a time.
+    """
+
+    def __init__(self, net: nn.Module, runtime: Runtime, tile: int | None, overlap: int, batch: int) -> None:
+        self.scale = net.scale
+        self._net, self._runtime = runtime.prepare(net), runtime
+        hold(self._net, runtime.dtype)
+        runtime.compile(self._net)
+        self.predict = TiledPrediction(self._forward, net.scale, tile, overlap, step_of(net), batch)
+
+    def _forward(self, lq: Tensor) -> Tensor:
+        self._runtime.begin_step()
+        return self._net(self._runtime.lay_out(lq))
+
+    @torch.inference_mode()
+    def __call__(self, photos: list[Photo]) -> list[Callable[[], Tensor]]:
+        """For each of these photos of equal size, what waits for its result, (3, scale * h, scale * w) on the CPU.
+
+        On a GPU the network works on while that is waited for.
+        """
+        sr = self.predict(self._runtime.lay_out(torch.stack([photo.image for photo in photos])))
+        on_host = sr.to('cpu', non_blocking=True)
+        if sr.device.type == 'cpu':
+            return [lambda image=image: image for image in on_host]
+        copied = torch.cuda.Event()
+        copied.record()
+        return [lambda image=image: (copied.synchronize(), image)[1] for image in on_host]
+
+    def groups(self, photos: Iterable[Photo]) -> Iterator[list[Photo]]:
+        """Photos in order; those of equal size that follow each other together, if they are no larger than a tile."""
+        group: list[Photo] = []
+        for photo in photos:
+            if group and photo.image.shape != group[0].image.shape:
+                yield group
+                group = []
+            group.append(photo)
+            large = max(photo.image.shape[-2:]) > (self.predict.tile or math.inf)
+            if large or len(group) >= self.predict.batch:
+                yield group
+                group = []
+        if group:
+            yield group
+
+
+def run(upscaler: Upscaler, jobs: list[Job], outcome: Outcome, quality: int) -> None:
+    """Upscales all images that can be; what becomes of each is added to `outcome`.
+
+    Raises:
+        UserError: no more results can be written (the disk is full), or the memory does not suffice.
+    """
+    pixels = {job.source: job.pixels for job in jobs}
+    targets = {job.source: job.target for job in jobs}
+    bar = tqdm(total=sum(pixels.values()), unit='px', unit_scale=True, dynamic_ncols=True, disable=None)
+    finished = 0
+
+    def read(job: Job) -> Photo | UserError:
+        try:
+            return read_photo(job.source)
+        except UserError as error:
+            return error
+
+    def write(photo: Photo, result: Callable[[], Tensor]) -> None:
+        sr = result()
+        if not sr.isfinite().all():
+            raise UserError(f'{photo.path}: the network gave no finite numbers; try --precision fp32, or bf16')
+        write_photo(targets[photo.path], photo, sr, quality)
+
+    def readable(photos: Iterable[Photo | UserError]) -> Iterator[Photo]:
+        for photo in photos:
+            if isinstance(photo, UserError):
+                outcome.problems += photo.problems
+            else:
+                yield photo
+
+    def settle(source: Path, written: Future) -> None:
+        try:
+            written.result()
+            outcome.done += 1
+        except UserError as error:
+            outcome.problems += error.problems
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise UserError(f'{targets[source]}: the disk is full; free some space, and run it again') from error
+            outcome.problems.append(f'{source}: {targets[source]} could not be written ({error.strerror})')
+
+    upscaler.predict.progress = bar.update
+    with (
+        bar,
+        logging_redirect_tqdm([logging.getLogger('aesop')]),
+        ThreadPoolExecutor(THREADS, thread_name_prefix='reader') as readers,
+        ThreadPoolExecutor(THREADS, thread_name_prefix='writer') as writers,
+    ):
+        writing: deque[tuple[Path, Future]] = deque()
+        try:
+            for group in upscaler.groups(readable(_ahead(readers, read, jobs))):
+                for photo, result in zip(group, upscaler(group)):
+                    while len(writing) >= THREADS:
+                        settle(*writing.popleft())
+                    writing.append((photo.path, writers.submit(write, photo, result)))
+                finished += sum(pixels[photo.path] for photo in group)
+                bar.update(finished - bar.n)  # tiles are counted already, some twice if the memory did not suffice
+        except BaseException:
+            readers.shutdown(wait=False, cancel_futures=True)
+            raise
+        finally:  # what is computed is written
+            while writing:
+                settle(*writing.popleft())
+
+
+def _ahead(pool: ThreadPoolExecutor, function: Callable[[Any], T], items: Iterable[Any]) -> Iterator[T]:
+    """function(item) for each item, in order, computed AHEAD of need."""
+    rest = iter(items)
+    waiting = deque(pool.submit(function, item) for item in islice(rest, AHEAD))
+    while waiting:
+        result = waiting.popleft().result()
+        waiting.extend(pool.submit(function, item) for item in islice(rest, 1))
+        yield result

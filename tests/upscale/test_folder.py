@@ -1,0 +1,243 @@
+import threading
+
+import numpy as np
+import pytest
+import torch
+
+from aesop import checkpoint
+from aesop.archs import build_network
+from aesop.errors import UserError
+from aesop.images import read_image, save_image, to_tensor, to_uint8
+from aesop.models import build_model
+from aesop.models.runtime import Runtime
+from aesop.options import load_options
+from aesop.upscale import folder
+from aesop.upscale.__main__ import main
+from aesop.upscale.folder import Outcome, Upscaler, find_jobs, run
+from tests.golden import fill_
+
+NET = {'type': 'SRVGGNetCompact', 'num_feat': 8, 'num_conv': 2, 'upscale': 2}
+RRDB = {'type': 'RRDBNet', 'num_feat': 8, 'num_block': 1, 'num_grow_ch': 4}
+
+
+@pytest.fixture
+def images(tmp_path):
+    """Six images in a tree; two sizes."""
+    rng = np.random.default_rng(0)
+    for number, name in enumerate(('0.png', '1.jpg', 'a/2.png', 'a/3.bmp', 'a/b/4.png', 'ü c/5.png')):
+        side = 20 if number % 3 else 30
+        save_image(tmp_path / 'in' / name, rng.integers(0, 256, (side, 24, 3), dtype=np.uint8))
+    return tmp_path / 'in'
+
+
+@pytest.fixture
+def weights(tmp_path):
+    path = tmp_path / 'net.pth'
+    checkpoint.save_network(path, checkpoint.network_state_dict(fill_(build_network(NET))))
+    return path
+
+
+def command(images, weights, *more):
+    return main([str(images), '-o', str(images.with_name('out')), '--weights', str(weights), '--device', 'cpu', *more])
+
+
+def files(path):
+    return sorted(str(file.relative_to(path)) for file in path.rglob('*') if file.is_file())
+
+
+def upscaler(net, precision='fp32', **more):
+    options = load_options({'runtime': {'precision': precision, 'compile': more.pop('compile', False)}})
+    arguments = {'tile': None, 'overlap': 32, 'batch': 1} | more
+    return Upscaler(net.requires_grad_(False), Runtime(options, torch.device('cpu')), **arguments)
+
+
+def test_results_are_those_of_the_model_and_keep_the_tree(images, weights, capsys):
+    assert command(images, weights) == 0
+    assert 'SRVGGNetCompact, x2' in (said := capsys.readouterr().out)
+    assert '6 images in' in said
+    out = images.with_name('out')
+    assert files(out) == ['0.png', '1.png', 'a/2.png', 'a/3.png', 'a/b/4.png', 'ü c/5.png']
+    model = build_model(
+        {
+            'model_type': 'SRModel',
+            'scale': 2,
+            'network_g': {'num_in_ch': 3, **NET},
+            'path': {'pretrain_network_g': str(weights)},
+        },
+        'cpu',
+    )
+    for source in images.rglob('*.*'):
+        result = out / source.relative_to(images).with_suffix('.png')
+        expected = to_uint8(model.predict(to_tensor(read_image(source))[None])[0])
+        assert np.array_equal(read_image(result), expected), source
+
+
+def test_what_exists_is_skipped_and_counted_unless_told_otherwise(images, weights, capsys):
+    out = images.with_name('out')
+    save_image(out / 'a/2_x2.png', np.zeros((2, 2, 3), np.uint8))
+    assert command(images, weights, '--suffix', '_x2') == 0
+    assert '5 images in' in (said := capsys.readouterr().out)
+    assert '1 exist (--overwrite' in said
+    assert read_image(out / 'a/2_x2.png').shape == (2, 2, 3)
+    assert command(images, weights, '--suffix', '_x2', '--overwrite', '--format', 'jpg', '--quality', '80') == 0
+    assert (out / 'a/2_x2.jpg').exists()
+    assert command(images, weights, '--suffix', '_x2', '--overwrite') == 0
+    assert read_image(out / 'a/2_x2.png').shape == (40, 48, 3)
+
+
+def test_the_rest_is_done_where_some_cannot_be(images, weights, capsys):
+    (images / 'a/bad.png').write_bytes(b'no image')
+    (images / 'cut.png').write_bytes((images / '0.png').read_bytes()[:400])
+    save_image(images / '1.png', np.zeros((4, 4, 3), np.uint8))
+    assert command(images, weights) == 2
+    streams = capsys.readouterr()
+    told = [line for line in streams.err.splitlines() if line.startswith('upscale: ')]
+    assert len(told) == 3
+    assert '6 images in' in streams.out and '3 could not be upscaled' in streams.out
+    for what in ('a/bad.png: this cannot be read as an image', 'cut.png: the file is', '1.png as that of 1.jpg'):
+        assert any(what in line for line in told), what
+    assert len(files(images.with_name('out'))) == 6
+
+
+@pytest.mark.parametrize(
+    ('source', 'output', 'what'),
+    [
+        ('in', 'in', 'holds the images themselves'),
+        ('in/0.png', 'in', 'is the image itself'),
+        ('in/0.png', 'x.tif', 'results are .png'),
+        ('nowhere', 'out', 'no such file or folder'),
+        ('in', 'net.pth', 'is a file'),
+    ],
+)
+def test_places_that_cannot_be_are_refused(images, weights, source, output, what):
+    with pytest.raises(UserError, match=what):
+        find_jobs(images.parent / source, images.parent / output, '', None, overwrite=True)
+
+
+def test_results_inside_the_folder_are_not_upscaled_again(images, weights):
+    jobs, _ = find_jobs(images, images / 'out', '', None, False)
+    save_image(images / 'out/0.png', np.zeros((4, 4, 3), np.uint8))
+    again, outcome = find_jobs(images, images / 'out', '', None, False)
+    assert (len(jobs), len(again), outcome.skipped) == (6, 5, 1)
+
+
+def test_one_image_to_a_file_or_a_folder(images, weights):
+    with pytest.raises(UserError, match='ends in another way than --format jpg'):
+        find_jobs(images / '0.png', images.parent / 'one.webp', '', '.jpg', False)
+    for output, expected in (('one.webp', 'one.webp'), ('two', 'two/0.png')):
+        assert main([str(images / '0.png'), '-o', str(images.parent / output), '--weights', str(weights)]) == 0
+        assert read_image(images.parent / expected).shape == (60, 48, 3)
+
+
+@pytest.mark.parametrize('arguments', [('--device', 'cuda:99'), ('--key', 'net_g'), ('--arch', '{type: RRDBNett}')])
+def test_a_wrong_argument_is_told(images, weights, arguments, capsys):
+    assert command(images, weights, *arguments) == 2
+    assert capsys.readouterr().err.startswith('upscale: ')
+    assert not images.with_name('out').exists()
+
+
+def test_tiles_in_batches_are_the_whole_image():
+    """RRDBNet, which sees 19 pixels around one here, with weights large enough for that to show."""
+    net = fill_(build_network(RRDB))
+    lq = torch.rand(1, 3, 40, 120, generator=torch.Generator().manual_seed(1))
+    whole = net(lq)
+    sizes = []
+    in_tiles = upscaler(net, tile=16, overlap=20, batch=4)
+    in_tiles.predict._predict = lambda x: sizes.append(tuple(x.shape)) or net(x)
+    assert (in_tiles.predict(lq) - whole).abs().max() <= 1e-4 * whole.abs().max()
+    assert sizes.count((4, 3, 40, 56)) == 1
+    assert sum(size[0] for size in sizes) == 3 * 8
+    assert (upscaler(net, tile=16, overlap=4).predict(lq) - whole).abs().max() > 1e-3 * whole.abs().max()
+
+
+def test_images_of_equal_size_go_together(images, monkeypatch):
+    calls = []
+    up = upscaler(build_network(NET), batch=3)
+    monkeypatch.setattr(up.predict, '_predict', lambda x: calls.append(len(x)) or x.repeat_interleave(2, 2))
+    photos = [folder.read_photo(images / name) for name in ('1.jpg', 'a/2.png', 'a/b/4.png', 'ü c/5.png', '0.png')]
+    groups = list(up.groups(photos))
+    assert [[photo.path.stem for photo in group] for group in groups] == [['1', '2', '4'], ['5'], ['0']]
+    up(groups[0])
+    assert calls == [3]
+
+
+@pytest.mark.parametrize('precision', ['bf16', 'fp16'])
+def test_lower_precision_is_near(precision):
+    net = fill_(build_network({**RRDB, 'num_feat': 32, 'num_grow_ch': 16}))
+    lq = torch.rand(3, 12, 12)
+    photo = folder.Photo(None, lq, None, False, False, None, None)
+    exact = upscaler(net)([photo])[0]()
+    rounded = upscaler(net, precision)([photo])[0]()
+    assert rounded.dtype == torch.float32
+    assert 0 < (rounded - exact).abs().max() < 0.02 * exact.abs().max()
+
+
+def test_numbers_that_are_not_finite_are_told_and_not_written(images, weights, capsys):
+    state = checkpoint.load(weights)
+    state['params']['body.0.weight'].fill_(torch.nan)
+    checkpoint.save(state, weights)
+    assert command(images, weights) == 2
+    assert capsys.readouterr().err.count('the network gave no finite numbers') == 6
+    assert files(images.with_name('out')) == []
+
+
+def test_an_interrupt_leaves_no_half_file_and_the_next_call_goes_on(images, weights, monkeypatch, capsys):
+    forward = Upscaler._forward
+    count = iter(range(100))
+
+    def interrupted(self, lq):
+        if next(count) == 3:
+            raise KeyboardInterrupt
+        return forward(self, lq)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Upscaler, '_forward', interrupted)
+        assert command(images, weights) == 3
+    assert 'the same command goes on' in capsys.readouterr().err
+    out = images.with_name('out')
+    before = files(out)
+    assert before == ['0.png', '1.png', 'a/2.png']
+    assert not any(thread.name.startswith(('reader', 'writer')) for thread in threading.enumerate())
+    assert command(images, weights) == 0
+    assert len(files(out)) == 6
+    assert '3 images in' in (said := capsys.readouterr().out)
+    assert '3 exist' in said
+
+
+def test_a_full_disk_ends_the_run(images, weights, monkeypatch, capsys):
+    def full(path, *_):
+        raise OSError(28, 'No space left on device', str(path))
+
+    monkeypatch.setattr(folder, 'write_photo', full)
+    assert command(images, weights) == 2
+    assert capsys.readouterr().err.count('the disk is full') == 1
+
+
+def test_what_cannot_be_written_is_told_and_the_rest_is_done(images, weights, capsys):
+    out = images.with_name('out')
+    out.mkdir()
+    (out / 'a').write_bytes(b'a file where a folder is needed')
+    assert command(images, weights) == 2
+    told = capsys.readouterr().err.splitlines()
+    assert len([line for line in told if 'a/2.png: ' in line or 'a/3.bmp: ' in line or 'a/b/4.png: ' in line]) == 3
+    assert files(out) == ['0.png', '1.png', 'a', 'ü c/5.png']
+
+
+def test_reading_and_writing_run_beside_the_network(images):
+    """The third image is read, and the first one written, before the network has finished the second."""
+    net, happened = build_network(NET), threading.Barrier(3, timeout=20)
+    jobs, outcome = find_jobs(images, images.with_name('out'), '', None, False)
+    up = upscaler(net)
+    calls = []
+
+    def meet(where, index):
+        if where == index:
+            happened.wait()
+
+    read, write, forward = folder.read_photo, folder.write_photo, up.predict._predict
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(folder, 'read_photo', lambda p: (meet(p.stem, '2'), read(p))[1])
+        patch.setattr(folder, 'write_photo', lambda t, *a: (meet(t.stem, '0'), write(t, *a))[1])
+        patch.setattr(up.predict, '_predict', lambda x: (calls.append(1), meet(len(calls), 2), forward(x))[2])
+        run(up, jobs, outcome, quality=95)
+    assert outcome == Outcome(done=6)
