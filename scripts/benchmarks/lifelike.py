@@ -1,0 +1,84 @@
+"""Weights for benchmarks: networks whose images look like images, without any training or download.
+
+Right after initialisation a generator gives noise, and an auto-encoder next to nothing: losses have values that no
+training has, and small errors of precision large effects. Here three channels carry RGB from end to end: generators
+upsample to the nearest pixel and auto-encoders average and upsample, both with some random texture of the other
+channels on top. Every weight is used, and computing takes what it always takes.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from aesop.archs import vgg
+from aesop.archs.autoencoder import AutoEncoder
+from aesop.archs.dense_block import RESIDUAL
+from aesop.archs.rrdbnet import RRDBNet
+from aesop.archs.window_network import WindowNetwork
+
+TEXTURE = 0.1  # factor of the random weights of the last convolution
+
+
+@torch.no_grad()
+def lifelike_(net: nn.Module) -> nn.Module:
+    """Gives an RRDBNet, SwinIR or DRCT (pixel-shuffle head), or an auto-encoder of RRDBs, such weights in place."""
+    if isinstance(net, AutoEncoder):
+        stem, _, blocks, (wide, narrow) = net.encoder
+        phases = wide.in_channels // stem[0].out_channels  # of the pixel-unshuffle, next to each other
+        for conv in stem:
+            carry(conv)
+        carry(wide, averaged=phases)
+        wide.weight[:3] /= (1 + RESIDUAL) ** len(blocks)  # each adds its input to itself, and little else
+        carry(narrow, others=TEXTURE)
+        lifelike_(net.decoder)
+    elif isinstance(net, RRDBNet):
+        for conv in (net.conv_first, net.conv_up1, net.conv_up2, net.conv_hr):
+            carry(conv)
+        silence(net.conv_body)
+        carry(net.conv_last, others=TEXTURE)
+    elif isinstance(net, WindowNetwork):
+        carry(net.conv_first)
+        silence(net.conv_after_body)
+        carry(net.conv_before_upsample[0])
+        net.conv_before_upsample[0].bias[:3] = 1  # above the kink of the ReLU: the image is around zero here
+        for conv in net.upsample[::2]:
+            carry(conv, repeated=4)
+        carry(net.conv_last, others=TEXTURE)
+        net.conv_last.bias[:] = -1
+    return net
+
+
+def carry(conv: nn.Conv2d, repeated: int = 1, averaged: int = 1, others: float = 0.0) -> None:
+    """RGB passes from the first input channels to the first output channels.
+
+    Args:
+        repeated: output channels in a row that each colour goes to.
+        averaged: input channels in a row that each colour is the mean of.
+        others: factor of what else these output channels get.
+    """
+    carriers = conv.weight[: 3 * repeated]
+    carriers *= others
+    carriers[:, : 3 * averaged] = 0
+    for out in range(3 * repeated):
+        colour = out // repeated
+        carriers[out, colour * averaged : (colour + 1) * averaged, 1, 1] = 1 / averaged
+    conv.bias[: 3 * repeated] = 0
+
+
+def silence(conv: nn.Conv2d) -> None:
+    """The channels of RGB get nothing from here."""
+    conv.weight[:3] = 0
+    conv.bias[:3] = 0
+
+
+def vgg_state() -> dict[str, Tensor]:
+    """A VGG19 as torchvision's state dict, whose random features neither fade nor grow with the depth."""
+    torch.manual_seed(0)
+    state, channels = {}, 3
+    for index, name in enumerate(vgg.layer_order('vgg19')):
+        if name.startswith('conv'):
+            width = vgg.CHANNELS[int(name[4]) - 1]
+            weight = torch.empty(width, channels, 3, 3)
+            state[f'features.{index}.weight'] = nn.init.kaiming_normal_(weight, nonlinearity='relu')
+            state[f'features.{index}.bias'] = torch.zeros(width)
+            channels = width
+    return state
