@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from datetime import timedelta
 from typing import Any, TypeVar
+from uuid import uuid4
 
 import torch
 import torch.distributed as dist
@@ -68,18 +69,40 @@ def join() -> None:
         return
     host, port = os.environ['MASTER_ADDR'], int(os.environ['MASTER_PORT'])
     try:
-        _store, *_ = next(dist.rendezvous('env://', timeout=JOINING))
+        store, *_ = next(dist.rendezvous('env://', timeout=JOINING))
+        attempt = _agree(store, rank(), count)
         watched = dist.TCPStore(host, port, is_master=False, timeout=JOINING, wait_for_workers=False)
     except RuntimeError as error:
         raise RunEnded(
             f'the {count} ranks did not all meet at {host}:{port}: {error}. Were all started, and is that port open?'
         ) from error
-    _heartbeat = Heartbeat(dist.PrefixStore(_prefix(), watched), rank(), count, timeout=0)
+    _store = dist.PrefixStore(attempt, store)
+    _heartbeat = Heartbeat(dist.PrefixStore(attempt, watched), rank(), count, timeout=0)
     _heartbeat.start()
 
 
-def _prefix() -> str:
-    return f'aesop/{_restarts()}'  # after a restart the store may still hold what was written before
+def _agree(store: dist.Store, rank: int, count: int) -> str:
+    """A name for this meeting, the same on all ranks.
+
+    After a restart the store may still hold what the ranks wrote before, addresses of processes that are gone too, and
+    agents on several machines count restarts differently. So rank 0 names the meeting, and tells each rank under a word
+    that nobody used before.
+    """
+    word = uuid4().hex
+    if rank != 0:
+        store.set(f'hello/{rank}', word)
+        name = store.get(f'welcome/{word}').decode()
+        store.set(f'{name}/{rank}', '')
+        return name
+    missing, until = set(range(1, count)), time.monotonic() + JOINING.total_seconds()
+    while missing:
+        for other in [other for other in missing if store.check([f'hello/{other}'])]:
+            store.set(f'welcome/{store.get(f"hello/{other}").decode()}', word)
+        missing = {other for other in missing if not store.check([f'{word}/{other}'])}
+        if time.monotonic() > until:
+            raise RuntimeError(f'no word from rank {", ".join(map(str, sorted(missing)))}')
+        time.sleep(0.02)
+    return word
 
 
 def _waiting() -> AbstractContextManager[None]:
@@ -127,7 +150,7 @@ def first_to_tell(sentence: str) -> bool:
     if not is_main():
         time.sleep(1)
     try:
-        return dist.PrefixStore(_prefix(), _store).add(f'told/{sentence}', 1) == 1
+        return _store.add(f'told/{sentence}', 1) == 1
     except RuntimeError:  # the store's rank is gone
         return True
 
@@ -175,11 +198,7 @@ def is_main() -> bool:
 
 def restarted() -> bool:
     """Whether torchrun has started this worker again after a failure."""
-    return _restarts() > 0
-
-
-def _restarts() -> int:
-    return int(os.environ.get('TORCHELASTIC_RESTART_COUNT', 0))
+    return int(os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)) > 0
 
 
 def launch_id() -> str:

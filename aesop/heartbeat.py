@@ -176,17 +176,23 @@ class Heartbeat:
 
     def _end(self, code: int, why: str) -> None:
         """Ends this process, whose main thread may be stuck in a collective. The lowest rank that can, tells."""
-        now = time.monotonic()
-        for rank in range(self._rank):
-            seen = self._seen[rank]
-            if now - seen.heard < 3 * self._interval and seen.beat.get('left') is None:
-                break
-        else:
-            if why:
-                logger.error('%s. This run ends; go on with --auto_resume', why)
+        until = time.monotonic() + 5 * self._interval
+        while why and self._has_lower() and time.monotonic() < until:
+            time.sleep(self._interval / 2)  # a launcher ends all ranks with the first: the one that tells goes before
+        if why and not self._told_by_lower():
+            logger.error('%s. This run ends; go on with --auto_resume', why)
         for last in self.at_end:
             last()
         self._say_goodbye(USER_ERROR if code == CODES[USER_ERROR] else FAILED)
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
         os._exit(code)
+
+    def _has_lower(self) -> bool:
+        """Whether a lower rank is there to tell."""
+        now, lower = time.monotonic(), self._seen[: self._rank]
+        return any(seen.beat.get('left') is None and now - seen.heard < 3 * self._interval for seen in lower)
+
+    def _told_by_lower(self) -> bool:
+        """Whether a lower rank has ended meanwhile, and not for a reason of its own, which is still to be told."""
+        return any(seen.beat.get('left') in CODES and not seen.beat['reason'] for seen in self._seen[: self._rank])

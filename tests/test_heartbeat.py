@@ -89,3 +89,28 @@ def test_beats_travel_through_the_store(left):
     hearts[0]._over.set()
     hearts[0]._talk()  # one round
     assert json.loads(store.get('beat/0'))['left'] is None
+
+
+@pytest.mark.parametrize('lower', ['ends', 'stays'])
+def test_the_lowest_rank_tells_and_the_others_end_after_it(lower, monkeypatch, caplog):
+    """A launcher ends all ranks as soon as one has ended: what nobody has told by then is lost."""
+    heart = heartbeat()
+    heart._rank, heart._interval = 2, 0.05
+    heart._seen[0].beat['left'] = FAILED  # of something that it told
+    slept = []
+
+    def sleep(seconds):
+        slept.append(seconds)
+        heart._seen[1].heard = time.monotonic()
+        heart._seen[1].beat['left'] = FAILED if lower == 'ends' and len(slept) == 2 else None
+        if lower == 'stays':
+            heart._seen[0].beat['left'] = DONE
+
+    monkeypatch.setattr('aesop.heartbeat.time.sleep', sleep)
+    monkeypatch.setattr(heart, '_say_goodbye', lambda how: None)
+    monkeypatch.setattr('aesop.heartbeat.os._exit', lambda code: slept.append(code))
+    heart._end(1, 'rank 3 is gone')
+    assert slept[-1] == 1
+    assert ('rank 3 is gone' in caplog.text) == (lower == 'stays')
+    if lower == 'ends':
+        assert len(slept) == 3  # twice, and the end

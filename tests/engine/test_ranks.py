@@ -29,6 +29,6 @@ def test_a_nan_a_kill_and_a_hang_of_one_rank(folder, options, monkeypatch):
     assert said.count('going on from iteration 2 (experiments/tiny/training_states/2.state)') == 1
 
     hang = r'no rank got on for 15 s \(dist_params.timeout\). The one that hangs: rank 1 \(process \d+ on \S+\) is '
-    assert len(re.findall(hang + r'reading the batch of iteration 6 \(', said)) == 1
+    assert len(re.findall(hang + r'reading the batch of iteration 6 \(', said)) == 1, said
     state = torch.load('experiments/tiny/training_states/4.state', weights_only=True)
     assert all(tensor.isfinite().all() for tensor in state['model']['net_g'].values())
