@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo test lint
+.PHONY: setup demo test test-report lint
 
 setup: .venv/installed
 
@@ -19,6 +19,17 @@ demo: setup
 # A process a core, each on one thread: small networks gain nothing from more.
 test: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
+
+# The report in a real browser. Chromium is the system's: as root on Debian it is installed where it is missing.
+test-report: .venv/report-test
+	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+		&& apt-get -qq update && apt-get -qq install -y --no-install-recommends chromium; } \
+		|| echo 'Chromium is not here and cannot be installed: the tests that need it are skipped.'
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m browser tests/report
+
+.venv/report-test: .venv/installed
+	$(BIN)/pip install -e '.[report-test]'
+	touch $@
 
 lint: setup
 	$(BIN)/ruff check .

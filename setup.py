@@ -7,7 +7,9 @@ VERSION = next(
     line.split("'")[1] for line in (ROOT / 'aesop/__init__.py').read_text().splitlines() if '__version__' in line
 )
 
-DEMO = ['scikit-image>=0.22', 'matplotlib>=3.7']  # the photographs and the picture of `make demo`
+LMDB = ['lmdb>=1.4']  # io_backend: {type: lmdb}, scripts/create_lmdb.py
+FIGURES = ['matplotlib>=3.7']  # scripts/plot_*.py
+DEMO = ['scikit-image>=0.22', *FIGURES]  # the photographs and the picture of `make demo`
 EXPORT = ['safetensors>=0.4', 'onnx>=1.15', 'onnxruntime>=1.17', 'spandrel>=0.4', 'torch>=2.5']  # scripts/export.py
 
 setup(
@@ -19,12 +21,16 @@ setup(
     license='Apache-2.0',
     python_requires='>=3.10',
     packages=find_packages(include=['aesop', 'aesop.*']),
-    package_data={'aesop': ['weights.yml']},
+    package_data={'aesop': ['weights.yml'], 'aesop.analysis.report': ['*.html', '*.css', '*.js']},
     install_requires=(ROOT / 'requirements.txt').read_text().split(),
     extras_require={
+        'iqa': ['pyiqa>=0.1.13'],  # NIQE, MANIQA, MUSIQ, CLIP-IQA; its licence is for non-commercial use
         'wandb': ['wandb>=0.16'],  # logger.wandb
+        'figures': FIGURES,
         'demo': DEMO,
+        'lmdb': LMDB,
         'export': EXPORT,
-        'dev': ['pytest>=8', 'pytest-xdist>=3.5', 'ruff>=0.8', *DEMO, *EXPORT],
+        'report-test': ['playwright>=1.40'],  # make test-report, with the system's Chromium
+        'dev': ['pytest>=8', 'pytest-xdist>=3.5', 'ruff>=0.8', *DEMO, *EXPORT, *LMDB],
     },
 )

@@ -16,7 +16,7 @@ import yaml
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from aesop.errors import UserError
+from aesop.errors import Unavailable, UserError
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ def load(path: str | Path) -> Any:
     """
     path = find_weights(path)
     if not path.is_file():
-        raise UserError(f'{path}: there is no such file; check the path')
+        raise Unavailable(f'{path}: there is no such file; check the path')
     damaged = f'{path} is damaged ({{}}): copy or download it again, or use an earlier one'
     if path.stat().st_size == 0:
         raise UserError(damaged.format('it is empty'))
@@ -119,7 +119,7 @@ def find_weights(name: str | Path) -> Path:
         return Path(name)
     path = PRETRAINED / entry['file']
     if not path.is_file():
-        raise UserError(f'{name}: there is no file {path}; get it with `python scripts/download_weights.py {name}`')
+        raise Unavailable(f'{name}: there is no file {path}; get it with `python scripts/download_weights.py {name}`')
     return path
 
 
@@ -154,26 +154,43 @@ def save_network(path: str | Path, params: StateDict, params_ema: StateDict | No
         save({'params': params} if params_ema is None else {'params': params, 'params_ema': params_ema}, path)
 
 
-def load_network(net: nn.Module, path: str | Path, key: str | None = 'params', strict: bool = True) -> None:
-    """Loads published weights, or ours, into `net` (which may be wrapped by DDP or torch.compile).
+def read_weights(path: str | Path, key: str | None = 'params') -> tuple[StateDict, str | None]:
+    """The weights in a file without what wrappers add to names, and the entry they were taken from (None: the file is
+    a bare state dict).
 
     Args:
-        key: the entry of the file to take: `params`, `params_ema`, or None for a bare state dict. Where the file has
-            no such entry the other ones are tried, and the log says which was taken.
-        strict: every tensor of the network has to be in the file and the other way round; otherwise what fits is
-            loaded and the log says what is left out. Buffers that the network computes (COMPUTED) are passed over.
+        key: the entry to take: `params`, `params_ema`, or None for a bare state dict. Where the file has no such entry
+            the other ones are tried, and the log says which was taken.
 
     Raises:
-        UserError: the file cannot be read, holds no network, or the weights of another one.
+        UserError: the file cannot be read, or holds no network.
     """
-    actual = {_clean(name): name for name in net.state_dict()}
-    wanted = {_clean(name): tensor.shape for name, tensor in net.state_dict().items() if not _computed(name)}
     found, used = _entry(load(path), key)
     if found is None:
         raise UserError(f'{path} holds no network weights: neither `{key}` nor params, params_ema, net_g or generator')
     taken = f'`{used}`' if used else 'the bare state dict'
     logger.info('%s: taking %s%s', path, taken, '' if used == key else f', it has no `{key}`')
-    found = _renamed({_clean(name): t for name, t in found.items() if not _computed(name)}, net, wanted)
+    return {_clean(name): tensor for name, tensor in found.items() if not _computed(name)}, used
+
+
+def load_network(net: nn.Module, path: str | Path, key: str | None = 'params', strict: bool = True) -> None:
+    """Loads published weights, or ours, into `net`: `read_weights`, then `fit`; see these."""
+    fit(net, read_weights(path, key)[0], path, strict)
+
+
+def fit(net: nn.Module, found: StateDict, path: str | Path, strict: bool = True) -> None:
+    """Loads weights that `read_weights` found at `path` into `net`, which may be wrapped by DDP or torch.compile.
+
+    Args:
+        strict: every tensor of the network has to be in the file and the other way round; otherwise what fits is
+            loaded and the log says what is left out. Buffers that the network computes (COMPUTED) are passed over.
+
+    Raises:
+        UserError: they are the weights of another network.
+    """
+    actual = {_clean(name): name for name in net.state_dict()}
+    wanted = {_clean(name): tensor.shape for name, tensor in net.state_dict().items() if not _computed(name)}
+    found = _renamed(found, net, wanted)
     for name, shape in wanted.items():  # DRCT's authors keep as 1x1 convolutions what is a linear layer here
         if name in found and found[name].shape == (*shape, 1, 1):
             found[name] = found[name].reshape(shape)
@@ -252,9 +269,9 @@ def _computed(name: str) -> bool:
 
 def _renamed(state: StateDict, net: nn.Module, wanted: Iterable[str]) -> StateDict:
     """`state` under the names that `net` has in memory."""
-    current = {_esrgan_name(name): name for name in wanted}
+    current = {esrgan_name(name): name for name in wanted}
     if 'body.0.rdb1.conv1.weight' in current:  # an RRDB network: any generation of names fits any other
-        state = {current.get(_esrgan_name(name), name): tensor for name, tensor in state.items()}
+        state = {current.get(esrgan_name(name), name): tensor for name, tensor in state.items()}
     for prefix, alias in _aliases(net).items():
         second = {prefix + name.removeprefix(alias): t for name, t in state.items() if name.startswith(alias)}
         state = second | {name: t for name, t in state.items() if not name.startswith(alias)}
@@ -266,7 +283,7 @@ def _renamed(state: StateDict, net: nn.Module, wanted: Iterable[str]) -> StateDi
     return state
 
 
-def _esrgan_name(name: str) -> str:
+def esrgan_name(name: str) -> str:
     """RRDBNet's name for one of ESRGAN's older names; other names stay.
 
     2019, and BSRGAN: RRDB_trunk.N.RDB1.conv1, trunk_conv, upconv1, HRconv. 2018, and SPSR: a Sequential, where

@@ -9,7 +9,9 @@ in a sentence; 3: interrupted.
 """
 
 import argparse
+import errno
 import os
+import shutil
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -19,7 +21,7 @@ from typing import Any, NamedTuple
 import cv2
 
 from aesop.data.meta_info import write_meta_info
-from aesop.data.parallel import Journal, command, cores, parallel
+from aesop.data.parallel import Journal, command, cores, parallel, stamp
 from aesop.errors import UserError
 from aesop.images import list_images, read_image
 
@@ -59,6 +61,8 @@ def create(folder: Path, out: Path, workers: int) -> None:
     part = out.with_name(f'{out.name}.part')
     journal = Journal(part / '.journal.jsonl')
     part.mkdir(parents=True, exist_ok=True)
+    if shutil.disk_usage(part).free < BATCH:  # LMDB maps its lock: a disk without room for that ends the process
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(part))
     try:
         with lmdb.open(str(part), map_size=2 * BATCH) as environment:
             fill(environment, journal, jobs, workers)
@@ -77,6 +81,11 @@ def fill(environment: Any, journal: Journal, jobs: list[Job], workers: int) -> N
         f'{job.path}: this name is longer than the {longest} bytes of a key; shorten it'
         for job in jobs
         if len(os.fsencode(job.key)) > longest
+    ]
+    problems += [
+        f'{job.path}: meta_info.txt cannot hold a name with a space at its beginning or of several lines; rename it'
+        for job in jobs
+        if job.key.splitlines() != [job.key.lstrip()]
     ]
     if problems:
         raise UserError(problems)
@@ -121,12 +130,6 @@ def encode(job: Job) -> tuple[str, bytes, dict[str, Any]]:
     before, image = stamp(job.path), read_image(job.path)
     _, png = cv2.imencode('.png', cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_PNG_COMPRESSION, LEVEL])
     return job.key, png.tobytes(), {**before, 'shape': list(image.shape)}
-
-
-def stamp(path: Path) -> dict[str, int]:
-    """What changes when the image does."""
-    status = path.stat()
-    return {'bytes': status.st_size, 'mtime_ns': status.st_mtime_ns}
 
 
 if __name__ == '__main__':

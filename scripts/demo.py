@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from aesop.analysis.loss_maps import loss_maps
+from aesop.analysis.loss_maps import busiest_window, loss_maps
 from aesop.archs import build_network
 from aesop.checkpoint import load_network
 from aesop.data import build_dataset
@@ -207,16 +207,6 @@ def draw(path: Path) -> None:
         fontsize=13,
     )
     figure.savefig(path, dpi=100)
-
-
-def busiest_window(gt: torch.Tensor, side: int) -> tuple[int, int, int]:
-    """(top, left, side) of the square with most detail in a (3, H, W) image, aligned to the LR grid."""
-    side = min(side, *(s // 4 * 4 for s in gt.shape[-2:]))
-    detail = torch.nn.functional.avg_pool2d((gt - gt.roll((1, 1), (1, 2))).abs().mean(0)[None, None], side, stride=8)[
-        0, 0
-    ]
-    top, left = divmod(int(detail.argmax()), detail.shape[1])
-    return top * 8, left * 8, side
 
 
 if __name__ == '__main__':

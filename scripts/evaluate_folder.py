@@ -90,11 +90,11 @@ def measure(args: argparse.Namespace) -> None:
         dataroot_gt=args.gt,
         dataroot_lq=args.lq,
         scale=args.scale,
-        skip=args.skip_bad,
     )
     if args.skip_bad:
         dataset.leave_out_unusable()
-    if problems := dataset.check():
+    unmatched = [] if args.skip_bad else dataset.left_out.values()
+    if problems := capped([*unmatched, *dataset.check()]):
         raise UserError(problems)
     device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
     missing: dict[str, dict[str, str]] = {}
@@ -157,18 +157,17 @@ def _metrics(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
 class MadeImages(ImageDataset):
     """Images of a method as `sr`, with the ground truths and the low-resolution images that they belong to.
 
-    A ground truth may be larger by less than `scale` pixels on a side, and is cut as test.py cuts it.
+    A ground truth may be larger by less than `scale` pixels on a side, and is cut as test.py cuts it. What belongs to
+    nothing is noted in `left_out`.
 
     Args:
         dataroot: folder of the images. dataroot_gt, dataroot_lq: None where there are none.
-        skip: note what belongs to nothing in `left_out`; otherwise it is raised.
     """
 
     dataroot: Path
     dataroot_gt: Path | None
     dataroot_lq: Path | None
     scale: int
-    skip: bool
 
     def stored(self, n: int) -> Sample:
         images = {kind: self._read(path) for kind, path in zip(self._kinds(), self.items[n])}
@@ -195,12 +194,11 @@ class MadeImages(ImageDataset):
             small, unmatched = matched(list(truths), list(inputs))
             problems |= {name: problem for name, problem in unmatched.items() if name in truths}
         told = {name: f'{truths.get(name) or made[name]}: {problem}' for name, problem in problems.items()}
-        if told and not self.skip:
-            raise UserError(capped(list(told.values())))
         self.left_out |= told
         names = [name for name in truths if name not in told]
         if not names:
-            raise UserError(f'{self.dataroot}: no image there has the name of one in {self.dataroot_gt}')
+            nothing = f'{self.dataroot}: no image there has the name of one in {self.dataroot_gt}'
+            raise UserError([nothing, *capped(list(told.values()))])
         sets = [(made[partners[name]], truths[name]) for name in names]
         if self.dataroot_lq is not None:
             sets = [(*files, inputs[small[name]]) for files, name in zip(sets, names)]

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from aesop.data.meta_info import write_meta_info
-from aesop.data.parallel import Journal, command, cores, parallel, whole_file
+from aesop.data.parallel import Journal, command, cores, parallel, stamp, whole_file
 from aesop.errors import UserError
 from aesop.images import list_images, read_image, save_image
 
@@ -82,20 +82,14 @@ def names(job: Job, count: int) -> list[Path]:
 
 def is_done(job: Job, journal: Journal) -> bool:
     record = journal.records.get(str(job.path))
-    if record is None or {**stamp(job), 'squares': record['squares']} != record:
+    if record is None or {**stamp(job.path), 'cut': list(job.cut), 'squares': record['squares']} != record:
         return False
     return all(path.exists() for path in names(job, record['squares']))
 
 
-def stamp(job: Job) -> dict[str, Any]:
-    """What changes when the image does, or how it is cut."""
-    status = job.path.stat()
-    return {'bytes': status.st_size, 'mtime_ns': status.st_mtime_ns, 'cut': list(job.cut)}
-
-
 def cut(job: Job) -> tuple[Job, dict[str, Any]]:
     """Writes the squares of an image; what is to be noted of them."""
-    before, image = stamp(job), read_image(job.path)
+    before, image = stamp(job.path), read_image(job.path)
     size, step, threshold = job.cut
     height, width = image.shape[:2]
     if min(height, width) < size:
@@ -106,7 +100,7 @@ def cut(job: Job) -> tuple[Job, dict[str, Any]]:
     for path, (top, left) in zip(names(job, len(corners)), corners):
         with whole_file(path) as part:
             save_image(part, image[top : top + size, left : left + size])
-    return job, {**before, 'squares': len(corners)}
+    return job, {**before, 'cut': list(job.cut), 'squares': len(corners)}
 
 
 def starts(side: int, size: int, step: int, threshold: int) -> list[int]:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from aesop.analysis.autoencoder import autoencoder_of
+from aesop.analysis.figures import command
 from aesop.analysis.loss_maps import busiest_window, draw_loss_maps
 from aesop.errors import UserError, at
 from aesop.images import read_image, to_tensor
@@ -27,14 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument('--crop', nargs=3, type=int, metavar=('TOP', 'LEFT', 'SIDE'), help='square that is drawn')
     parser.add_argument('-o', '--output', default='figures/loss_maps', metavar='OUT')
     args = parser.parse_args(arguments)
-    try:
-        for path in run(args):
-            print(path)
-    except UserError as error:
-        for problem in error.problems:
-            print(f'plot_loss_maps.py: {problem}', file=sys.stderr)
-        return 2
-    return 0
+    return command('plot_loss_maps.py', lambda: run(args))
 
 
 def run(args: argparse.Namespace) -> list[Path]:

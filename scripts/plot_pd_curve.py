@@ -5,19 +5,28 @@ python scripts/plot_pd_curve.py -opt options/test_aesop_rrdb.yml -o figures/pd \
 python scripts/plot_pd_curve.py --add figures/pd.csv figures/pd_swinir.csv -x psnr -y dists -o figures/pd_both
 
 The data sets and metrics are those of the option file, a network in it is that of all its curves; curves of other
-networks come from the tables of earlier runs. Writes OUT.csv with all points, after each network, and for each data set
-OUT_NAME.png and .pdf. Exit code 2: something is wrong, said in a sentence.
+networks come from the tables of earlier runs. Writes OUT.csv with all points, after each network, OUT.json with how
+they were made, and for each data set OUT_NAME.png and .pdf. With --resume an interrupted run goes on. Exit code 2:
+something is wrong, said in a sentence.
 """
 
 import argparse
 import sys
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 import torch
 
-from aesop.analysis.pd_curve import Point, draw_pd_curves, measure, read_points, write_points
+from aesop.analysis.figures import command
+from aesop.analysis.pd_curve import (
+    Made,
+    Point,
+    draw_pd_curves,
+    measure,
+    read_earlier,
+    read_points,
+    write_points,
+)
 from aesop.analysis.published import find
 from aesop.errors import UserError
 
@@ -28,6 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument('--set', nargs='+', action='extend', default=[], metavar='KEY=VALUE', help='overrides options')
     parser.add_argument('--curve', nargs=3, action='append', default=[], metavar=('NAME', 'PSNR', 'PERCEPTUAL'))
     parser.add_argument('--steps', type=int, default=11, help='networks on a curve, both ends included; default: 11')
+    parser.add_argument('--resume', action='store_true', help='do not repeat what an interrupted run has in OUT.csv')
     parser.add_argument('--add', nargs='+', default=[], metavar='CSV', help='curves of earlier runs')
     parser.add_argument(
         '--published', nargs='+', default=[], metavar='NAME', help='marks of published columns, e.g. "RRDB CALGAN"'
@@ -36,14 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument('-y', default='lpips', metavar='METRIC')
     parser.add_argument('-o', '--output', default='figures/pd', metavar='OUT')
     args = parser.parse_args(arguments)
-    try:
-        for path in run(args):
-            print(path)
-    except UserError as error:
-        for problem in error.problems:
-            print(f'plot_pd_curve.py: {problem}', file=sys.stderr)
-        return 2
-    return 0
+    return command('plot_pd_curve.py', lambda: run(args))
 
 
 def run(args: argparse.Namespace) -> list[Path]:
@@ -61,13 +64,19 @@ def run(args: argparse.Namespace) -> list[Path]:
         raise UserError(f'--add: there is a curve {", ".join(sorted(both))} already; give the new one another name')
     marks = [name for name in args.published if find(name)]  # tells of unknown names before the long work
     points = list(added)
+    Path(args.output).parent.mkdir(parents=True, exist_ok=True)  # what keeps it from that is told before the long work
     if args.opt:
         device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
         ends = {name: (psnr, perceptual) for name, psnr, perceptual in args.curve}
-        save = partial(write_points, args.output)
+        earlier = read_earlier(args.output) if args.resume else ([], {})
         axes = (args.x, args.y)
-        points += measure(args.opt, args.set, ends, args.steps, device, lambda new: save(added + new), axes)
+
+        def save(new: list[Point], made: Made) -> None:
+            write_points(args.output, added + new, made)
+
+        points += measure(args.opt, args.set, ends, args.steps, device, save, axes, earlier)
     table = write_points(args.output, points)
+    points = read_points(table)  # the figures are the table's, whether it was made in one run or in several
     datasets = {point.dataset for point in points}
     single = [point for name in marks for point in published_points(name, datasets, (args.x, args.y))]
     return [table, *draw_pd_curves(points, args.x, args.y, args.output, single)]

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from aesop.analysis.autoencoder import autoencoder_of
+from aesop.analysis.figures import command
 from aesop.analysis.spectra import draw_spectra
 from aesop.errors import UserError
 from aesop.images import read_image, to_tensor
@@ -26,14 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument('--image', required=True, help='a photograph')
     parser.add_argument('-o', '--output', default='figures/spectra', metavar='OUT')
     args = parser.parse_args(arguments)
-    try:
-        for path in run(args):
-            print(path)
-    except UserError as error:
-        for problem in error.problems:
-            print(f'plot_spectra.py: {problem}', file=sys.stderr)
-        return 2
-    return 0
+    return command('plot_spectra.py', lambda: run(args))
 
 
 def run(args: argparse.Namespace) -> list[Path]:

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from aesop.analysis.figures import command
 from aesop.analysis.trajectories import draw_trajectories, trajectories
 from aesop.errors import UserError
 
@@ -21,18 +22,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument('--smooth', type=int, default=1, metavar='N', help='running mean over N logged values')
     parser.add_argument('-o', '--output', default='figures/trajectories', metavar='OUT')
     args = parser.parse_args(arguments)
-    try:
-        if args.smooth < 1:
-            raise UserError(f'--smooth {args.smooth}: name 1 or more logged values')
-        if len({run.name for run in args.runs}) < len(args.runs):
-            raise UserError('two of the runs have the same name, and the figure tells them apart by it')
-        for path in draw_trajectories({run.name: trajectories(run) for run in args.runs}, args.output, args.smooth):
-            print(path)
-    except UserError as error:
-        for problem in error.problems:
-            print(f'plot_trajectories.py: {problem}', file=sys.stderr)
-        return 2
-    return 0
+    return command('plot_trajectories.py', lambda: run(args))
+
+
+def run(args: argparse.Namespace) -> list[Path]:
+    if args.smooth < 1:
+        raise UserError(f'--smooth {args.smooth}: name 1 or more logged values')
+    if len({run.name for run in args.runs}) < len(args.runs):
+        raise UserError('two of the runs have the same name, and the figure tells them apart by it')
+    return draw_trajectories({run.name: trajectories(run) for run in args.runs}, args.output, args.smooth)
 
 
 if __name__ == '__main__':

@@ -26,7 +26,6 @@ import yaml
 
 from aesop.data import prepare
 from aesop.data.archive import Member, open_images
-from aesop.data.base import capped
 from aesop.data.parallel import command, cores
 from aesop.data.prepare import Folder, Job
 from aesop.download import UNVERIFIED, fetch, sha256
@@ -162,6 +161,10 @@ def take_images(entry: Set, folder: Folder, args: argparse.Namespace, alone: boo
     """Brings the published images into the folder; what is to be said of the set, and its files."""
     problems: list[str] = []
     paths = find_sources(entry, args)
+    archives = {path.name: sha256(path) for path in paths if path.is_file()}
+    for path in paths:
+        if path.name in archives:
+            verify(entry, path, path.name, archives[path.name])
     with ExitStack() as stack:
         found = find_images(entry, {path: stack.enter_context(open_images(path)) for path in paths}, args.match, alone)
         names = target_names(entry, [(part, member.name) for _, part, member in found])
@@ -180,7 +183,6 @@ def take_images(entry: Set, folder: Folder, args: argparse.Namespace, alone: boo
         raise UserError(
             [*problems, f'{len(done)} images are in {folder.path}; repair or take out these, and start again']
         )
-    archives = {path.name: sha256(path) for path in paths if path.is_file()}
     return {'name': entry['name'], 'licence': entry['licence'], 'archives': archives}, done
 
 
@@ -209,14 +211,26 @@ def obtain(entry: Set, url: str, path: Path) -> Path:
         raise UserError(f'{part.parent}: about {needed / 1e9:.3g} GB are needed and {free / 1e9:.3g} GB are free')
     print(f'{url} (licence: {entry["licence"]}{f"; {UNVERIFIED}" if entry.get("unverified") else ""})', flush=True)
     fetch(url, part)
-    digest, wanted = sha256(part), entry.get('sha256', {}).get(path.name)
-    if wanted not in (None, digest):
+    digest = sha256(part)
+    try:
+        verify(entry, url, path.name, digest)
+    except UserError:
         part.unlink()  # going on from it would never make it right
-        raise UserError(f'{url} has the sha256 {digest}, not {wanted}: it is damaged, or another file; fetch it again')
+        raise
     part.rename(path)
-    size, proof = path.stat().st_size / 1e6, 'as published' if wanted else 'none published to compare with'
+    known = path.name in entry.get('sha256', {})
+    size, proof = path.stat().st_size / 1e6, 'as published' if known else 'none published to compare with'
     print(f'{path}: {size:.1f} MB, sha256 {digest} ({proof}); it can go when the set is complete', flush=True)
     return path
+
+
+def verify(entry: Set, place: str | Path, name: str, digest: str) -> None:
+    """Raises UserError where another sha256 is known of the archive called `name`."""
+    wanted = entry.get('sha256', {}).get(name, digest)
+    if digest != wanted:
+        raise UserError(
+            f'{place} has the sha256 {digest}, not {wanted}: it is damaged, or another file; fetch it again'
+        )
 
 
 def find_images(
@@ -282,7 +296,7 @@ def target_names(entry: Set, found: list[tuple[str, str]]) -> list[str]:
     counts = Counter(str(PurePosixPath(name).with_suffix('')) for name in names)
     twice = [f'{count} images would be called {name}' for name, count in counts.items() if count > 1]
     if twice:
-        raise UserError([*capped(twice), 'keep one of each, or choose with --match'])
+        raise UserError([*twice, 'keep one of each, or choose with --match'])
     return names
 
 

@@ -1,6 +1,8 @@
 import pytest
 import torch
 
+from tests.small_results import coarse, in_made, inputs, made  # noqa: F401  (fixtures)
+
 
 def pytest_collection_modifyitems(items):
     if not torch.cuda.is_available():

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from skimage import data
 from torch import Tensor, nn
 
 GOLDEN = Path(__file__).parents[1] / '../shared/golden'
@@ -38,3 +39,9 @@ def image(n: int, c: int, h: int, w: int, phase: float = 0.0) -> Tensor:
     y, x = np.mgrid[0:h, 0:w]
     v = 0.5 + 0.25 * np.sin(0.21 * x + phase) * np.cos(0.17 * y) + 0.2 * np.sin(12.9898 * i + phase)
     return torch.from_numpy(np.clip(v, 0, 1).astype(np.float32))
+
+
+def photograph(n: int, side: int) -> Tensor:
+    """(n, 3, side, side) float32 in [0, 1]: crops of scikit-image's astronaut along the diagonal."""
+    whole = torch.from_numpy(data.astronaut()).permute(2, 0, 1) / 255
+    return torch.stack([whole[:, c : c + side, c : c + side] for c in range(100, 100 + 40 * n, 40)])

@@ -1,12 +1,14 @@
 """Results of two methods on a small set of real photographs, made by the engine itself, and an auto-encoder."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
 
+from aesop.analysis import figures
 from aesop.archs import build_network
 from aesop.engine.cli import main
 from aesop.images import save_image
@@ -72,7 +74,13 @@ def in_made(made, monkeypatch):
 
 
 @pytest.fixture
-def inputs(tmp_path, monkeypatch):
+def inputs(made, tmp_path, monkeypatch):
     """A working folder with the inputs alone."""
+    shutil.copytree(made, tmp_path, ignore=shutil.ignore_patterns('results'), dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
-    make_inputs()
+
+
+@pytest.fixture
+def coarse(monkeypatch):
+    """Figures of few pixels, which are drawn faster."""
+    monkeypatch.setitem(figures.STYLE, 'savefig.dpi', 40)

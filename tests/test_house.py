@@ -10,12 +10,13 @@ import pytest
 ROOT = Path(__file__).parents[1]
 # Each tier imports only from itself and from the tiers after it.
 TIERS = (
+    ('upscale',),
     ('engine', 'analysis'),
     ('models',),
     ('data', 'metrics'),
     ('losses',),
     ('archs',),
-    ('registry', 'options', 'distributed', 'checkpoint', 'images', 'imresize', 'errors'),
+    ('registry', 'options', 'distributed', 'heartbeat', 'checkpoint', 'images', 'imresize', 'download', 'errors'),
 )
 TIER = {room: number for number, rooms in enumerate(TIERS) for room in rooms}
 FILES = sorted((ROOT / 'aesop').rglob('*.py'))
@@ -59,6 +60,17 @@ def test_help_loads_no_framework():
     )
     done = subprocess.run([sys.executable, '-c', command], capture_output=True, text=True, cwd=ROOT, check=True)
     assert '--auto_resume' in done.stdout
+
+
+def test_training_and_upscaling_start_without_what_they_may_not_need():
+    """What these packages take to load would come before every first iteration."""
+    command = (
+        'import sys, aesop.engine.train, aesop.engine.test, aesop.upscale.folder, aesop.upscale.networks\n'
+        'slow = "torchvision lpips scipy skimage matplotlib tensorboard torchmetrics lmdb torch._dynamo".split()\n'
+        'print(sorted(sys.modules.keys() & slow))'
+    )
+    done = subprocess.run([sys.executable, '-c', command], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout.strip() == '[]'
 
 
 def test_only_distributed_reads_the_rank():

@@ -11,7 +11,8 @@ import torch
 from aesop.archs import build_network
 from aesop.data import build_dataset
 from aesop.engine.cli import main
-from aesop.registry import ARCHS, DATASETS, LOSSES
+from aesop.metrics import build_metric, table
+from aesop.registry import ARCHS, DATASETS, LOSSES, METRICS
 
 PAGE = Path(__file__).parents[1] / 'docs/plugins.md'
 
@@ -20,13 +21,14 @@ PAGE = Path(__file__).parents[1] / 'docs/plugins.md'
 def package(tmp_path, monkeypatch):
     """A working folder with the page's files; what they register is forgotten afterwards."""
     files = dict(re.findall(r'```\w+\n# (\S+)\n(.*?)```', PAGE.read_text(), re.DOTALL))
-    assert files.keys() == {'my_sr/__init__.py', 'my_sr/network.py', 'my_sr/loss.py', 'my_sr/dataset.py', 'my_sr.yml'}
+    parts = {f'my_sr/{name}.py' for name in ('__init__', 'network', 'loss', 'dataset', 'metric')}
+    assert files.keys() == parts | {'my_sr.yml'}
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    for registry in (ARCHS, LOSSES, DATASETS):
+    for registry in (ARCHS, LOSSES, DATASETS, METRICS):
         registry.names()
         monkeypatch.setattr(registry, '_parts', dict(registry._parts))
     yield tmp_path
@@ -54,6 +56,15 @@ def test_the_dataset_is_a_function_of_its_options_and_n(package):
     assert stripes[5]['gt'].shape == (3, 32, 32) and stripes[5]['lq'].shape == (3, 8, 8)
     assert torch.equal(stripes[5]['gt'], build_dataset(block, scale=4, seed=3)[5]['gt'])
     assert not torch.equal(stripes[5]['gt'], stripes[6]['gt'])
+
+
+def test_a_metric_from_outside_is_in_the_table(package):
+    import_module('my_sr')
+    metric = build_metric({'type': 'MeanError', 'crop_border': 4})
+    assert metric(torch.full((3, 16, 16), 51 / 255), torch.zeros(3, 16, 16)).tolist() == pytest.approx([51])
+    (row,) = [row for row in table() if row.name == 'MeanError']
+    assert (row.better, row.needs, row.value_range) == ('lower', ('gt',), '0 to 255')
+    assert metric.protocol['crop_border'] == 4 and metric.protocol['better'] == 'lower'
 
 
 def test_arguments_of_plugins_are_checked(package, capsys):

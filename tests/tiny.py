@@ -13,7 +13,7 @@ import torchvision
 from aesop.archs import vgg as vgg_module
 from aesop.archs.backbones import backbone_state_dict
 from aesop.images import save_image
-from aesop.metrics import lpips
+from aesop.metrics import dists, fid, lpips, no_reference
 from aesop.registry import ARCHS
 
 PATCH = 32
@@ -26,7 +26,8 @@ SMALL |= {'nf': 8, 'nb': 20, 'gc': 4}  # SPSRNet's gradient branch looks at the 
 def backbones(tmp_path_factory):
     """Random VGG19 and AlexNet features in AESOP_WEIGHTS, under the names that the option files and torchvision use.
 
-    The runs share what is read from them: to build LPIPS takes longer than all else that a small run does.
+    The runs share what is read from them: to build LPIPS takes longer than all else that a small run does. The networks
+    of the other metrics, which take seconds an image, are stand-ins.
     """
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp('weights')
@@ -40,7 +41,19 @@ def backbones(tmp_path_factory):
         patch.setenv('AESOP_WEIGHTS', str(folder))
         patch.setattr(vgg_module, 'backbone_state_dict', cache(backbone_state_dict))
         patch.setattr(lpips, 'lpips_network', cache(lpips.lpips_network))
+        patch.setattr(dists, 'dists_network', lambda weights: StandIn())
+        patch.setattr(fid, 'inception_network', lambda weights: StandIn())
+        patch.setattr(no_reference, 'pyiqa_network', lambda name: StandIn())
+        patch.setattr(no_reference, 'version', lambda package: 'stand-in')
         yield
+
+
+class StandIn(torch.nn.Module):
+    """Four features of (N, 3, H, W), whatever a metric's network would give."""
+
+    def forward(self, images, *others, **options):
+        quarters = torch.nn.functional.adaptive_avg_pool2d(images.float(), 2).mean(1).flatten(1)
+        return quarters if images.dtype == torch.uint8 else quarters[:, 0]
 
 
 def small(block):
@@ -60,11 +73,11 @@ def small(block):
 
 
 def changes(block, place=''):
-    """Overrides, for every network wherever it stands, that make it small, and that take pretrained weights away."""
+    """Overrides that make every network small, wherever it stands, and take pretrained weights and lists away."""
     for key, value in block.items():
         if key in ('network_g', 'network_d', 'network_d_grad', 'autoencoder_arch') and value:
             yield f'{place}{key}={json.dumps(small(value))}'
-        elif key == 'autoencoder_load' or key.startswith('pretrain_network_'):
+        elif key in ('autoencoder_load', 'meta_info') or key.startswith('pretrain_network_'):
             yield f'{place}{key}=~'
         elif isinstance(value, dict):
             yield from changes(value, f'{place}{key}.')
@@ -85,10 +98,10 @@ def overrides(options):
 
 
 def make_images(options):
-    """Two images for each folder of each data set, where the options look for them."""
+    """Two images for each folder of each data set, where the options look for them (NIQE takes 192 pixels and more)."""
     rng = np.random.default_rng(0)
     for block in options.datasets.values():
-        for key, factor in (('dataroot_gt', options.scale), ('dataroot_lq', 1)):
+        for key, factor in (('dataroot_gt', options.scale), ('dataroot_lq', 1 if 'dataroot_gt' in block else 3)):
             for number in range(2 if key in block else 0):
                 noise = rng.integers(0, 256, (16 * factor, 18 * factor, 3), dtype=np.uint8)
                 save_image(Path(block[key]) / f'{number}.png', noise)

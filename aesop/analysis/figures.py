@@ -1,7 +1,9 @@
 """What all figures share: one column of a paper, colours for colour-blind readers too, PNG and PDF, and CSV beside."""
 
 import csv
-from collections.abc import Iterable, Iterator, Sequence
+import io
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,23 @@ STYLE = {
     'savefig.dpi': 300,
     'pdf.fonttype': 42,  # text stays text; journals refuse type 3
 }
+
+
+def command(name: str, draw: Callable[[], Iterable[Path]]) -> int:
+    """Does the work of a figure's script and prints the files that it wrote; the exit code.
+
+    0 done; 2 the user's input is wrong, or a file cannot be written, said in a sentence.
+    """
+    try:
+        sys.stdout.writelines(f'{path}\n' for path in draw())
+    except UserError as error:
+        problems = error.problems
+    except OSError as error:
+        problems = [f'{error.filename} cannot be used ({error.strerror})' if error.filename else str(error)]
+    else:
+        return 0
+    sys.stderr.writelines(f'{name}: {problem}\n' for problem in problems)
+    return 2
 
 
 @contextmanager
@@ -70,17 +89,25 @@ def write_figure(figure: Any, stem: str | Path) -> list[Path]:
     for path in paths:
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path)
+        figure.set_layout_engine('none')  # both are laid out alike, once
     return paths
 
 
 def write_csv(stem: str | Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> Path:
     """Writes `<stem>.csv`: what the figure shows, in numbers."""
-    path = beside(stem, '.csv')
+    text = io.StringIO()
+    table = csv.writer(text)
+    table.writerow(header)
+    table.writerows(rows)
+    return write_whole(beside(stem, '.csv'), text.getvalue())
+
+
+def write_whole(path: Path, text: str) -> Path:
+    """Writes a file that is there whole or not at all, whenever the process is killed; what was there is replaced."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, 'w', newline='', encoding='utf-8') as file:
-        table = csv.writer(file)
-        table.writerow(header)
-        table.writerows(rows)
+    unfinished = path.with_name(f'.{path.name}.tmp')
+    unfinished.write_text(text, encoding='utf-8', newline='')
+    unfinished.replace(path)
     return path
 
 

@@ -1,23 +1,31 @@
 """Perception-distortion curves, by weights between a PSNR-oriented and a perceptual network (Figures 4, 12 to 18)."""
 
 import csv
-from collections.abc import Callable, Sequence
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from tqdm import tqdm
 
-from aesop.analysis.figures import COLUMN, drawing, look, write_csv, write_figure
+from aesop.analysis.figures import COLUMN, beside, drawing, look, write_csv, write_figure, write_whole
 from aesop.analysis.labels import axis_label
 from aesop.archs import build_network
-from aesop.checkpoint import StateDict, load_network, network_state_dict
+from aesop.checkpoint import StateDict, find_weights, load_network, network_state_dict
+from aesop.data import ImageDataset
 from aesop.engine import preflight
-from aesop.engine.validation import build_metrics, evaluate, metric_blocks
+from aesop.engine.experiment import describe_run
+from aesop.engine.journal import fingerprint
+from aesop.engine.jsonl import finite
+from aesop.engine.validation import Metrics, build_metrics, evaluate, metric_blocks, protocols_of
 from aesop.errors import UserError, at
-from aesop.models import build_model
-from aesop.options import load_options
+from aesop.models import SRModel, build_model
+from aesop.options import Options, load_options
 
+Made = dict[str, dict[str, Any]]  # by method, what its numbers depend on
 KEYS = ('method', 'alpha', 'dataset')
 
 
@@ -52,21 +60,25 @@ def measure(
     ends: dict[str, tuple[str, str]],
     steps: int,
     device: torch.device,
-    done: Callable[[list[Point]], None],
+    done: Callable[[list[Point], Made], None],
     needed: Sequence[str] = (),
+    earlier: tuple[Sequence[Point], Made] = ((), {}),
 ) -> list[Point]:
     """Evaluates each method's interpolated networks on every data set and metric of a test's option file.
 
     Args:
         ends: by method, the weights of the PSNR-oriented and of the perceptual network.
         steps: networks on each curve, both ends among them.
-        done: is given all points so far, after each network.
+        done: is given all points so far, and how they were made, after each network that was evaluated.
         needed: metrics that the option file has to have.
+        earlier: what an interrupted run has got so far; networks of the same weights, options, images and code are
+            taken from there.
 
     Raises:
         UserError: something is missing or does not fit; nothing has been measured then.
     """
     points: list[Point] = []
+    made: Made = {}
     prepared = []
     problems: list[str] = []
     for method, paths in ends.items():
@@ -74,24 +86,57 @@ def measure(
             prepared.append((method, *_prepare(option_file, overrides, paths, needed)))
     if problems:
         raise UserError(problems)
+    known = {(point.method, f'{point.alpha:g}', point.dataset): point for point in earlier[0]}
     bar = tqdm(total=steps * len(ends), unit='network', disable=None)
     for method, options, datasets, start, end in prepared:
         model = build_model(options, device)
-        metrics = build_metrics(options, datasets, device, missing={})  # which is told; the others go on
+        missing: dict[str, dict[str, str]] = {}  # which is told; the others go on
+        metrics = build_metrics(options, datasets, device, missing)
+        made[method] = _made(options, datasets, ends[method], metrics, missing, device)
+        goes_on = earlier[1].get(method, {}).get('evaluation') == made[method]['evaluation']
         for alpha in torch.linspace(0, 1, steps, dtype=torch.float64).tolist():
-            model.net_g.load_state_dict(interpolate(start, end, alpha), strict=False)  # aliases come on top
-            for key, dataset in datasets.items():
-                block = options.datasets[key]
-                sizes = {
-                    'batch_size': block.get('batch_size_per_gpu', 1),
-                    'num_workers': block.get('num_worker_per_gpu', 0),
-                }
-                result = evaluate(model, dataset, metrics[key], lenient=True, **sizes)
-                points.append(Point(method, alpha, dataset.name, result.mean))
-            done(points)
+            keys = [(method, f'{alpha:g}', dataset.name) for dataset in datasets.values()]
+            if goes_on and all(key in known for key in keys):
+                points += [known[key] for key in keys]
+            else:
+                model.net_g.load_state_dict(interpolate(start, end, alpha), strict=False)  # aliases come on top
+                points += _evaluated(model, datasets, metrics, method, alpha)
+                done(points, made)
             bar.update()
     bar.close()
     return points
+
+
+def _evaluated(
+    model: SRModel, datasets: dict[str, ImageDataset], metrics: dict[str, Metrics], method: str, alpha: float
+) -> Iterator[Point]:
+    for key, dataset in datasets.items():
+        block = model.options.datasets[key]
+        sizes = {'batch_size': block.get('batch_size_per_gpu', 1), 'num_workers': block.get('num_worker_per_gpu', 0)}
+        yield Point(method, alpha, dataset.name, evaluate(model, dataset, metrics[key], lenient=True, **sizes).mean)
+
+
+def _made(
+    options: Options,
+    datasets: dict[str, ImageDataset],
+    paths: tuple[str, str],
+    metrics: dict[str, Metrics],
+    missing: dict[str, dict[str, str]],
+    device: torch.device,
+) -> dict[str, Any]:
+    """What all points of a curve depend on, and under 'evaluation' the fingerprint of that."""
+    run = describe_run()
+    made = {
+        'weights': list(paths),
+        'weights_sha256': [hashlib.sha256(find_weights(path).read_bytes()).hexdigest() for path in paths],
+        'metrics': {dataset.name: protocols_of(options, key, metrics[key]) for key, dataset in datasets.items()},
+        'missing': {dataset.name: missing[key] for key, dataset in datasets.items() if missing[key]},
+        'device': torch.cuda.get_device_name(device) if device.type == 'cuda' else 'CPU',
+        'commit': run['git']['commit'],
+        'packages': run['packages'],
+        'options': options.to_dict(),
+    }
+    return made | {'evaluation': fingerprint(made, [dataset.names for dataset in datasets.values()])}
 
 
 def _prepare(option_file: str, overrides: Sequence[str], paths: tuple[str, str], needed: Sequence[str]) -> tuple:
@@ -106,14 +151,45 @@ def _prepare(option_file: str, overrides: Sequence[str], paths: tuple[str, str],
     return options, datasets, start, end
 
 
-def write_points(stem: str | Path, points: Sequence[Point]) -> Path:
-    """`<stem>.csv`: a line for each network and data set, with all metrics."""
+def write_points(stem: str | Path, points: Sequence[Point], made: Made | None = None) -> Path:
+    """`<stem>.csv`: a line for each network and data set, with all metrics; `<stem>.json`: how they were made."""
     names = list(dict.fromkeys(name for point in points for name in point.values))
     rows = (
         [p.method, f'{p.alpha:g}', p.dataset, *(f'{p.values[n]:.6g}' if n in p.values else '' for n in names)]
         for p in points
     )
-    return write_csv(stem, (*KEYS, *names), rows)
+    if made is None:
+        return write_csv(stem, (*KEYS, *names), rows)
+    about = beside(stem, '.json')
+    if about.is_file():  # whenever a kill comes, no line of the table is said to be made in a way in which it was not
+        before = _read_made(about)
+        write_whole(about, _json({method: before[method] for method in made if before.get(method) == made[method]}))
+    table = write_csv(stem, (*KEYS, *names), rows)
+    write_whole(about, _json(made))
+    return table
+
+
+def read_earlier(stem: str | Path) -> tuple[list[Point], Made]:
+    """What `write_points` has written there so far, and how it was made; nothing where one of them is not there.
+
+    Raises:
+        UserError: a file is there and is something else.
+    """
+    about = beside(stem, '.json')
+    if not (about.is_file() and beside(stem, '.csv').is_file()):
+        return [], {}
+    return read_points(beside(stem, '.csv')), _read_made(about)
+
+
+def _read_made(path: Path) -> Made:
+    try:
+        return {method: dict(entry) for method, entry in json.loads(path.read_text(encoding='utf-8')).items()}
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise UserError(f'{path}: this does not say how a curve was made; remove it to start afresh') from error
+
+
+def _json(made: Made) -> str:
+    return json.dumps(finite(made), indent=2) + '\n'
 
 
 def read_points(path: str | Path) -> list[Point]:

@@ -122,7 +122,7 @@ def other_protocol(protocol: dict[str, Any]) -> str:
     kind = protocol.get('metric')
     if kind == 'AEPSNR':
         return 'by its own auto-encoder, and not that of the paper'
-    if kind in ('PSNR', 'SSIM'):
+    if kind in ('PSNR', 'StabilisedPSNR', 'SSIM'):
         wanted = {'colour': 'Y (BT.601)', 'crop_border': 4}
     else:
         wanted = {'backbone': 'alexnet', 'crop_border': 0} if kind == 'LPIPS' else {}

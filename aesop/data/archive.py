@@ -5,12 +5,13 @@ import stat
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from lzma import LZMAError
 from pathlib import Path, PurePosixPath
 from typing import Literal, NamedTuple
+from unicodedata import category
 
 from aesop.errors import UserError
 from aesop.images import EXTENSIONS, list_images
@@ -52,8 +53,7 @@ def open_images(path: Path) -> Iterator[list[Member]]:
         archive = zipfile.ZipFile(path) if is_zip else tarfile.open(path)  # noqa: SIM115
     with archive:
         with _told(str(path)):
-            members = list((_in_zip if is_zip else _in_tar)(archive))
-        _refuse_unsafe(path, members)
+            members = _safe(path, (_in_zip if is_zip else _in_tar)(archive))
         images = [
             member._replace(read=partial(_read, f'{path}: {member.name}', member.read))
             for member in members
@@ -75,7 +75,12 @@ def _in_zip(archive: zipfile.ZipFile) -> Iterator[Member]:
     for info in archive.infolist():
         mode = stat.S_IFMT(info.external_attr >> 16)
         kind = 'folder' if info.is_dir() else 'file' if mode in (0, stat.S_IFREG) else 'other'
-        yield Member(info.filename.replace('\\', '/'), partial(archive.read, info), info.file_size, kind)
+        yield Member(info.filename.replace('\\', '/'), partial(_from_zip, archive, info), info.file_size, kind)
+
+
+def _from_zip(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
+    with archive.open(info) as file:
+        return file.read(info.file_size)  # no more than was announced
 
 
 def _in_tar(archive: tarfile.TarFile) -> Iterator[Member]:
@@ -99,26 +104,33 @@ def _told(place: str) -> Iterator[None]:
     try:
         yield
     except _ERRORS as error:
-        what = str(error) or type(error).__name__
+        what = (str(error) or type(error).__name__).partition(':\n')[0]  # tarfile then tells of each compression
         raise UserError(
-            f'{place}: this is no zip or tar that can be read, or it is damaged ({what}); get it again, or unpack it '
-            'yourself and give the folder'
+            f'{place}: this is no zip or tar that can be read, or it is damaged ({what}); remove it and get it again, '
+            'or unpack it yourself and give the folder'
         ) from error
 
 
-def _refuse_unsafe(path: Path, members: list[Member]) -> None:
+def _safe(path: Path, found: Iterable[Member]) -> list[Member]:
+    """All members, or a refusal. Looked at one by one: a tar has to be unpacked to find the next."""
+    packed = path.stat().st_size
+    members, total = [], 0
+    for member in found:
+        members.append(member)
+        total += member.size
+        if total > LARGEST + _RATIO * packed:
+            break
     problems = [f'{member.name!a} {why}' for member in members if (why := _unsafe(member))]
     if len(problems) > _LISTED:
         problems[_LISTED:] = [f'and {len(problems) - _LISTED} more']
-    total = sum(member.size for member in members)
-    packed = path.stat().st_size
     if total > LARGEST + _RATIO * packed:
-        problems.append(f'its {packed / 1e9:.3g} GB would become {total / 1e9:.3g} GB')
+        problems.append(f'its {packed / 1e9:.3g} GB would become {total / 1e9:.3g} GB or more')
     if problems:
         raise UserError(
             f'{path}: this archive is refused and nothing of it was used: {"; ".join(problems)}. No set of images '
             'comes like that: get it from its publisher, or unpack it yourself and give the folder'
         )
+    return members
 
 
 def _unsafe(member: Member) -> str | None:
@@ -130,10 +142,8 @@ def _unsafe(member: Member) -> str | None:
         return 'leads out of the folder'
     if member.size > LARGEST:
         return f'is of {member.size / 1e9:.3g} GB'
-    try:
-        member.name.encode()
-    except UnicodeEncodeError:
-        return 'has a name that is no UTF-8'
+    if any(category(character) in ('Cc', 'Cs') for character in member.name):  # Cs: bytes that are no UTF-8
+        return 'has a name that is no UTF-8, or has control characters'
     return None
 
 

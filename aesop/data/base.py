@@ -28,10 +28,10 @@ _LISTED = 20  # problems told before "and N more"
 logger = logging.getLogger(__name__)
 
 
-def capped(problems: list[str]) -> list[str]:
-    """The first problems and how many more there are."""
+def capped(problems: list[str], rest: str = '') -> list[str]:
+    """The first problems and how many more there are; `rest` says where to see these."""
     more = len(problems) - _LISTED
-    return problems if more <= 0 else [*problems[:_LISTED], f'... and {more} more']
+    return problems if more <= 0 else [*problems[:_LISTED], f'... and {more} more{rest}']
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -158,7 +158,7 @@ class ImageDataset(Dataset, ABC):
         kept = [n for n in range(len(self.items)) if n not in faults]
         self.items, self.names = [self.items[n] for n in kept], [self.names[n] for n in kept]
         if not kept:
-            raise UserError([f'{self}: none of the images can be used', *capped(list(self.left_out.values()))])
+            raise UserError([f'{self}: none of the images can be used', *self.left_out.values()])
 
     def _faults(self, unfit: Unfit | None) -> dict[int, list[str]]:
         """What is wrong with the files of an item, by its place in `items`; items that can be used are not named."""

@@ -192,7 +192,7 @@ class DiskCache(Mapping[Path, np.ndarray]):
                 raise UserError(self._too_full(end, free))
             with open(array, 'r+b') as file:
                 file.seek(offset)
-                image.tofile(file)
+                file.write(np.ascontiguousarray(image))  # `tofile` does not say what went wrong
             return offset - start, list(image.shape[:2]), image.dtype.name
 
         found = _each(f'{self.name}: {size / GB:.3g} GB into {self.folder}', list(self.stamps), store)
@@ -272,5 +272,5 @@ def _sentences(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        remedy = 'set cache_dir to another folder, or cache to none'
+        remedy = 'set cache_dir to another folder, make room in this one, or use `cache: none`'
         raise UserError(f'{folder}: the decode cache cannot be kept there ({error}); {remedy}') from None

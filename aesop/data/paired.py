@@ -5,7 +5,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from aesop.data.base import below, capped
+from aesop.data.base import below
 from aesop.data.crops import CropDataset
 from aesop.data.meta_info import read_meta_info
 from aesop.data.source import Size
@@ -57,8 +57,7 @@ class PairedImageDataset(CropDataset):
             remedy = (
                 f"complete the folders or set filename_tmpl (now '{self.filename_tmpl}'; e.g. '{{}}x4' for 1x4.png)"
             )
-            problems = capped(list(alone.values()))
-            raise UserError([*problems, f'{self}: each ground truth needs its low-resolution image: {remedy}'])
+            raise UserError([f'{self}: each ground truth needs its low-resolution image: {remedy}', *alone.values()])
         self.left_out |= alone
         return [(gt, lq) for gt, _, lq in pairs], [name for _, name, _ in pairs]
 

@@ -122,12 +122,22 @@ def command(name: str, work: Callable[[], None]) -> int:
         problems, code = error.problems, 2
     except OSError as error:
         where = f'{error.filename}: ' if error.filename else ''
-        problems, code = [f'{where}{error.strerror}; {again}'], 2
+        remedy = 'make room on that disk; ' if error.errno in (errno.ENOSPC, errno.EDQUOT) else ''
+        problems, code = [f'{where}{error.strerror}; {remedy}{again}'], 2
     else:
         return 0
     for problem in problems:
         sys.stderr.write(f'{name}: {problem}\n')
     return code
+
+
+def stamp(path: Path) -> dict[str, int]:
+    """What changes when a file does. One that is gone has another stamp than any: reading it tells."""
+    try:
+        status = path.stat()
+    except OSError:
+        return {'bytes': -1}
+    return {'bytes': status.st_size, 'mtime_ns': status.st_mtime_ns}
 
 
 class Journal:
@@ -175,6 +185,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
             raise UserError(f'{path}: this name is too long for the file system; shorten that of the source') from error
+        error.filename = error.filename or str(path)  # a write does not know
         raise
     finally:
         part.unlink(missing_ok=True)

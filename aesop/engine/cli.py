@@ -42,7 +42,7 @@ def main(mode: str, arguments: Sequence[str] | None = None) -> int:
     failure: BaseException | None = None
     try:
         distributed.read_launcher(args.launcher)
-        return _run(mode, args)
+        return _run(mode, args) if mode == 'train' else _evaluate(args)
     except BaseException as error:
         failure = error
         if not isinstance(error, UserError | RunEnded):
@@ -57,7 +57,8 @@ def main(mode: str, arguments: Sequence[str] | None = None) -> int:
 
 def _parser(mode: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=f'{mode}.py', description=f'{mode.capitalize()} as an option file says.')
-    parser.add_argument('-opt', required=True, metavar='FILE', help='option file (YAML)')
+    several = {} if mode == 'train' else {'nargs': '+'}
+    parser.add_argument('-opt', required=True, metavar='FILE', help='option file (YAML)', **several)
     parser.add_argument('--set', nargs='+', action='extend', default=[], metavar='KEY=VALUE', help='overrides options')
     parser.add_argument(
         '--force_yml', nargs='+', action='extend', default=[], dest='set', help='the same, as a:b=value'
@@ -69,9 +70,64 @@ def _parser(mode: str) -> argparse.ArgumentParser:
         parser.add_argument('--auto_resume', action='store_true', help='go on from the newest good state of this run')
         parser.add_argument('--force', action='store_true', help='resume although the networks or the scale changed')
     else:
+        parser.add_argument(
+            '--weights',
+            nargs='+',
+            default=[],
+            metavar='NAME=FILE',
+            help='the networks to evaluate, each as results/NAME',
+        )
         parser.add_argument('--resume', action='store_true', help='do not repeat what an interrupted run has finished')
         parser.add_argument('--skip-bad', action='store_true', help='leave images out that cannot be used')
     return parser
+
+
+def _evaluate(args: argparse.Namespace) -> int:
+    """Every evaluation that the command line names, one after the other; what is wrong with one stops no other."""
+    runs = _evaluations(args)
+    problems: list[str] = []
+    for run in runs:
+        try:
+            _run('test', run)
+        except UserError as error:
+            problems += error.problems
+    if problems:
+        raise UserError(dict.fromkeys(problems))
+    return DONE
+
+
+def _evaluations(args: argparse.Namespace) -> list[argparse.Namespace]:
+    """The command line of each evaluation alone.
+
+    Raises:
+        UserError: an option file is wrong, or two evaluations would write to one folder.
+    """
+    from aesop.options import load_options
+
+    weights = [pair.partition('=') for pair in args.weights]
+    if bad := [''.join(pair) for pair in weights if not all(pair)]:
+        raise UserError(f'--weights {" ".join(bad)}: write NAME=FILE')
+    if weights and len(args.opt) > 1:
+        raise UserError('--weights goes with one option file: that of the network which the weights are for')
+    each = [[f'name={json.dumps(n)}', f'path.pretrain_network_g={json.dumps(f)}'] for n, _, f in weights] or [[]]
+    runs = [
+        argparse.Namespace(**vars(args) | {'opt': file, 'set': [*args.set, *of_one]})
+        for file in args.opt
+        for of_one in each
+    ]
+    if len(runs) > 1:
+        problems: list[str] = []
+        names = []
+        for run in runs:
+            try:
+                names.append(load_options(run.opt, run.set).name)
+            except UserError as error:
+                problems += error.problems
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            problems.append(f'two evaluations have the name {", ".join(twice)}, and would write to one folder')
+        if problems:
+            raise UserError(dict.fromkeys(problems))
+    return runs
 
 
 def _run(mode: str, args: argparse.Namespace) -> int:

@@ -16,6 +16,14 @@ logger = logging.getLogger(__name__)
 Record = dict[str, Any]  # of an image: see `aesop.engine.validation`
 
 
+FOLDER = '.journal'
+
+
+def forget(root: Path) -> None:
+    """Removes the journal under `root`, if there is one."""
+    shutil.rmtree(root / FOLDER, ignore_errors=True)
+
+
 def fingerprint(*parts: Any) -> str:
     """Names what the numbers of an evaluation depend on: plain data, in any order of keys."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
@@ -36,7 +44,7 @@ class Journal:
     """
 
     def __init__(self, root: Path, of: str, resume: bool) -> None:
-        self._root, self._folder, self._of, self._resume = root, root / '.journal', of, resume
+        self._root, self._folder, self._of, self._resume = root, root / FOLDER, of, resume
         self._lock: IO[str] | None = None
 
     def __enter__(self) -> 'Journal':
@@ -47,7 +55,7 @@ class Journal:
         if kind is None:
             distributed.barrier()
             if distributed.is_main():
-                shutil.rmtree(self._folder)
+                forget(self._root)
         if self._lock:
             self._lock.close()
 

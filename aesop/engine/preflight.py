@@ -84,6 +84,13 @@ def _tell(datasets: dict[str, ImageDataset]) -> None:
 
 
 def _dataset(options: Options, key: str, skip_bad: bool) -> ImageDataset:
+    try:
+        return _checked_dataset(options, key, skip_bad)
+    except UserError as error:
+        raise UserError(capped(error.problems, '; `python -m aesop.data.check -opt FILE` lists all')) from error
+
+
+def _checked_dataset(options: Options, key: str, skip_bad: bool) -> ImageDataset:
     block = options.datasets[key]
     roots = {root: block.get(root) for root in ('dataroot_gt', 'dataroot_lq')}
     missing = [
@@ -96,16 +103,16 @@ def _dataset(options: Options, key: str, skip_bad: bool) -> ImageDataset:
     whole = {} if key == 'train' else {'on_error': 'skip'}  # told or left out with all the others
     dataset = build_dataset(block, scale=options.scale, seed=options.manual_seed, name=key, **whole)
     if key == 'train' or not isinstance(dataset, ImageDataset):
-        problems = capped(dataset.check())
+        problems = dataset.check()
         if problems and isinstance(dataset, CropDataset) and dataset.passes_over(len(problems)):
-            logger.info('datasets.%s: on_error: skip passes over %s', key, '; '.join(problems))
+            logger.info('datasets.%s: on_error: skip passes over %s', key, '; '.join(capped(problems)))
             problems = []
     elif skip_bad:
         dataset.leave_out_unusable(lambda size: _too_small(options, key, dataset, size))
-        problems = capped(dataset.check())
+        problems = dataset.check()
     else:
         alone = [f'{problem}; complete the folders, or see filename_tmpl' for problem in dataset.left_out.values()]
-        problems = capped([*alone, *dataset.check(lambda size: _too_small(options, key, dataset, size))])
+        problems = [*alone, *dataset.check(lambda size: _too_small(options, key, dataset, size))]
     if key != 'train' and isinstance(dataset, RealESRGANDataset):
         problems.append('RealESRGANDataset has no LR images and is for training; validate on another type')
     if not dataset.has_gt:

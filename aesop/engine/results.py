@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aesop.analysis.published import Published, find
+from aesop.analysis.published import Published, find, other_protocol
 from aesop.engine.experiment import describe_run
 from aesop.engine.jsonl import finite
 from aesop.engine.validation import Evaluation
@@ -32,7 +32,10 @@ class Report:
     published: str | None = None
 
     def write(self, root: Path) -> None:
-        """`metrics.json`, `metrics.csv`, `metrics.md`, and `run.json` with the command and the state of the code."""
+        """`metrics.json`, `metrics.csv`, `metrics.md`, and `run.json` with the command and the state of the code.
+
+        `metrics.json` comes last, and whole: where it is, the others are.
+        """
         root.mkdir(parents=True, exist_ok=True)
         run = describe_run()
         about = {'git': {'commit': run['git']['commit'], 'changed': bool(run['git']['uncommitted'])}}
@@ -47,11 +50,13 @@ class Report:
             'images': {key: result.images for key, result in self.results.items()},
             'protocol': {**self.made, 'metrics': self.protocols, **about},
         }
-        (root / 'metrics.json').write_text(_json(content))
         (root / 'run.json').write_text(_json(run))
         (root / 'metrics.md').write_text(self.markdown())
         with open(root / 'metrics.csv', 'w', newline='') as file:
             csv.writer(file).writerows(self._rows())
+        unfinished = root / '.metrics.json.tmp'
+        unfinished.write_text(_json(content))
+        unfinished.replace(root / 'metrics.json')
 
     def comparison(self) -> dict[str, dict[str, list[dict[str, Any]]]]:
         """By data set and metric, what is published, where, and how much more or less the value here is."""
@@ -61,6 +66,7 @@ class Report:
                 for row in self._published(dataset, name):
                     entry = {'published': row.value, 'difference': value - row.value, 'table': row.table}
                     entry |= {'source': row.source, 'row': row.row, 'column': row.column, 'note': row.note}
+                    entry['otherwise'] = self._otherwise(dataset, name)
                     found.setdefault(dataset, {}).setdefault(name, []).append(entry)
         return found
 
@@ -69,30 +75,52 @@ class Report:
         names = self._names()
         lines = [_line('data set', 'images', *names), '|---|---|' + '---|' * len(names)]
         for dataset, result in self.results.items():
-            count = len(result.images)
-            images = f'{count} of {count + len(result.left_out)}' if result.left_out else f'{count}'
             values = [_digits(result.mean[name]) if name in result.mean else '-' for name in names]
-            lines.append(_line(dataset, images, *values))
+            lines.append(_line(dataset, self._count(dataset), *values))
             rows = [self._published(dataset, name) for name in names]
             if any(rows):
                 lines.append(_line(f'published: {self.published}', '', *(_printed(of_one) for of_one in rows)))
-                differences = [
-                    ' / '.join(f'{result.mean[name] - row.value:+.{row.digits}f}' for row in of_one)
-                    if name in result.mean
-                    else ''
-                    for name, of_one in zip(names, rows)
-                ]
-                lines.append(_line('difference', '', *differences))
+                lines.append(_line('difference', '', *(self._difference(dataset, name) for name in names)))
         return '\n'.join([*lines, *self._remarks()]) + '\n'
 
+    def _count(self, dataset: str) -> str:
+        count, left_out = len(self.results[dataset].images), len(self.results[dataset].left_out)
+        return f'{count} of {count + left_out}' if left_out else f'{count}'
+
+    def _otherwise(self, dataset: str, metric: str) -> str:
+        """In what the published number was measured in another way, '' where nothing is known."""
+        other = other_protocol(self.protocols[dataset].get(metric, {}))
+        fewer = f'{self._count(dataset)} images' if self.results[dataset].left_out else ''
+        return ', '.join(filter(None, (other, fewer)))
+
+    def _difference(self, dataset: str, name: str) -> str:
+        """Marked with * where the published number was measured in another way."""
+        value = self.results[dataset].mean.get(name)
+        if value is None:
+            return ''
+        mark = '*' if self._otherwise(dataset, name) else ''
+        return ' / '.join(f'{value - row.value:+.{row.digits}f}{mark}' for row in self._published(dataset, name))
+
     def _remarks(self) -> Iterator[str]:
+        """What has to be known of the table, as the lines of a list; what holds for several data sets is said once."""
+        said: dict[str, list[str]] = {}
+        for dataset, remark in self._known():
+            said.setdefault(' '.join(remark.split()), []).append(dataset)
+        if said:
+            yield ''
+        for remark, datasets in said.items():
+            yield f'- {", ".join(datasets)}: {remark}'
+
+    def _known(self) -> Iterator[tuple[str, str]]:
+        for dataset, of_set in self.comparison().items():
+            for name, entries in of_set.items():
+                if other := entries[0]['otherwise']:
+                    yield dataset, f'* {name} was measured otherwise than the published one: {other}'
         for dataset, result in self.results.items():
-            if result.missing or result.left_out:
-                yield ''
             for name, reason in result.missing.items():
-                yield f'- {dataset}: {name} is missing: {" ".join(reason.split())}'
+                yield dataset, f'{name} is missing: {reason}'
             for image, reason in result.left_out.items():
-                yield f'- {dataset}: {image} is left out: {" ".join(reason.split())}'
+                yield dataset, f'{image} is left out: {reason}'
 
     def _rows(self) -> Iterator[list[Any]]:
         names = self._names()

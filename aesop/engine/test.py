@@ -15,7 +15,7 @@ from aesop.data import ImageDataset
 from aesop.engine import preflight
 from aesop.engine.cli import DONE
 from aesop.engine.experiment import describe_run
-from aesop.engine.journal import Journal, fingerprint
+from aesop.engine.journal import Journal, fingerprint, forget
 from aesop.engine.logs import also_to
 from aesop.engine.results import Report, evaluation_of
 from aesop.engine.validation import build_metrics, evaluate, protocols_of
@@ -64,6 +64,8 @@ def test(
     made['evaluation'] = of
     if resume and distributed.on_main(lambda: evaluation_of(root) == of):
         logger.info('%s holds the finished results of this evaluation', root)
+        if distributed.is_main():
+            forget(root)  # a kill may have come right before that
         return DONE
     with Journal(root, of, resume) as journal:  # from here on ranks write images
         if distributed.is_main():
@@ -87,8 +89,8 @@ def test(
             )
             result.missing = missing[key] | result.missing
         if distributed.is_main():
-            Report(options.name, results, protocols, made, options.published).write(root)
             (root / 'options.yml').write_text(options.to_yaml())
+            Report(options.name, results, protocols, made, options.published).write(root)
             logger.info('results of %s, in %s:\n%s', options.name, root, (root / 'metrics.md').read_text())
     return DONE
 

@@ -89,7 +89,10 @@ def build_metrics(
 def _build(place: str, block: dict[str, Any], device: torch.device | str, lenient: bool) -> Metric | Unavailable:
     try:
         with at(place):
-            return build_metric(block).to(device)
+            try:
+                return build_metric(block).to(device)
+            except ImportError as error:
+                raise Unavailable(f'a package that {block["type"]} needs cannot be used: {error}') from error
     except Unavailable as error:
         if not lenient:
             raise
@@ -167,6 +170,7 @@ class _Evaluator:
         self._model, self._dataset, self._metrics = model, dataset, metrics
         self._image_path, self._lenient = image_path, lenient
         self._journal, self._key = journal or (None, '')
+        self._failed: set[str] = set()  # metrics whose error has been shown
         self._predict = prediction(model) if isinstance(model, SRModel) else model.predict
 
     def run(self, limit: int | None, batch_size: int, num_workers: int, skip_bad: bool) -> Evaluation:
@@ -229,13 +233,12 @@ class _Evaluator:
         """Adds the metric's values of some images to their records, or why there are none."""
         try:
             scores = _scores(metric, sr, gt, lq)
-        except UserError as error:
+        except Exception as error:  # of whatever kind: the other metrics, maybe hours of work, do not depend on it
             if not self._lenient:
-                raise UserError(
-                    [f'data set {self._dataset.name}, image {records[0]["name"]}: {each}' for each in error.problems]
-                ) from error
+                with at(f'data set {self._dataset.name}, image {records[0]["name"]}'):
+                    raise
             for record in records:
-                record['problems'][name] = str(error)
+                record['problems'][name] = self._reason(name, error)
             return
         for record, score in zip(records, scores):
             if not metric.per_image:
@@ -244,6 +247,14 @@ class _Evaluator:
                 record['problems'][name] = 'it gives no number (NaN)'
             else:
                 record['scores'][name] = float(f'{score:.{DIGITS}g}')
+
+    def _reason(self, metric: str, error: Exception) -> str:
+        if isinstance(error, UserError):
+            return str(error)
+        if metric not in self._failed:
+            logger.warning('%s fails', metric, exc_info=error)
+            self._failed.add(metric)
+        return f'{type(error).__name__}: {error}'
 
     def _read(self, start: int) -> list[Record] | None:
         records = self._journal.read(self._key, start) if self._journal else None
@@ -342,7 +353,10 @@ def _of_one_size(samples: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]
 def _scores(metric: Metric, sr: Tensor, gt: Tensor | None, lq: Tensor | None) -> list[Tensor]:
     """One after the other where the memory does not suffice for all."""
     try:
-        return list(metric(sr, gt, lq))
+        scores = list(metric(sr, gt, lq))
+        if len(scores) != len(sr):
+            raise UserError(f'{type(metric).__name__} gives {len(scores)} scores for {len(sr)} images')
+        return scores
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise

@@ -39,17 +39,15 @@ quote.maxlevel = 2
 
 
 def drop_ignored(data: dict[str, Any]) -> list[str]:
-    """Removes from `data` the keys that mean nothing here, and metrics that are not available yet; their names.
+    """Removes from `data` the keys that mean nothing here; their names.
 
     Entries of blocks by name that are `~` go too, without a word: that takes away what a base has there.
     """
     dropped = []
     for pattern in (('datasets',), ('train', 'losses'), ('val', 'metrics'), ('datasets', '*', 'metrics')):
-        for key, block in _matches(data, pattern):
+        for _, block in _matches(data, pattern):
             for name in [name for name, entry in block.items() if entry is None]:
                 del block[name]
-            for name in [name for name, entry in block.items() if pattern[-1] == 'metrics' and _is_unavailable(entry)]:
-                dropped.append('.'.join((*key, name)) + f' ({block.pop(name)["type"]} is not available yet)')
     for pattern in schema.IGNORED:
         *blocks, last = pattern.split('.')
         for key, block in _matches(data, tuple(blocks)):
@@ -57,10 +55,6 @@ def drop_ignored(data: dict[str, Any]) -> list[str]:
                 del block[last]
                 dropped.append('.'.join((*key, last)))
     return dropped
-
-
-def _is_unavailable(metric: Any) -> bool:
-    return _get(metric, str, 'type') in schema.UNAVAILABLE_METRICS
 
 
 def _matches(data: Any, pattern: Key, key: Key = ()) -> Iterator[tuple[Key, dict[str, Any]]]:

@@ -70,6 +70,7 @@ def markdown() -> str:
         'MultiStepLR': 'train.scheduler',
         'MultiStepRestartLR': 'train.scheduler',
         'CosineAnnealingRestartLR': 'train.scheduler',
+        'Runtime': 'runtime',
         'Val': 'val',
         'Logger': 'logger',
         'Wandb': 'logger.wandb',

@@ -82,6 +82,13 @@ def _loss_name(name: str) -> str:
     return name
 
 
+def _file_name(name: str) -> str:
+    parts = name.split('/')
+    if '\\' in name or any(part.strip() in ('', '.', '..') or len(part.encode()) > 200 for part in parts):
+        raise ValueError('becomes the name of a folder or file, and must stay below it: no "..", "\\", leading "/"')
+    return name
+
+
 def _names(names: Any) -> Any:
     return [names] if isinstance(names, str) else names
 
@@ -90,6 +97,7 @@ Count = Annotated[int, Field(ge=0, le=10**9), BeforeValidator(_whole)]
 Positive = Annotated[int, Field(ge=1, le=10**9), BeforeValidator(_whole)]
 Weight = Annotated[float, Field(ge=0)]
 Probability = Annotated[float, Field(ge=0, le=1)]
+FileName = Annotated[str, AfterValidator(_file_name)]
 Three = Annotated[list[Probability], Field(min_length=3, max_length=3)]
 Range = Annotated[list[Weight], Field(min_length=2, max_length=2), AfterValidator(_ordered)]
 
@@ -109,6 +117,7 @@ class Metric(Part):
 class Dataset(Part):
     """A data set of `aesop.data` by its type; the keys that are not listed here are its arguments."""
 
+    name: FileName | None = Field(None, description='What it is called in logs, results and folders.')
     batch_size_per_gpu: Positive = Field(1, description='Images a batch, on each GPU.')
     num_worker_per_gpu: Count = Field(0, description='Processes that read data, for each GPU; 0 reads in the main one.')
     pin_memory: bool = Field(True, description='Copy batches to the GPU from pinned memory.')
@@ -193,6 +202,19 @@ class Train(Block):
     optim_d: as_dict(Optimizer) | None = Field(None, description='Optimiser of the discriminator.')
     optim_d_grad: as_dict(Optimizer) | None = Field(None, description='Optimiser of network_d_grad.')
     scheduler: as_dict(Scheduler) | None = Field(None, description='Schedule of the learning rates; default: constant.')
+    accumulate: Positive = Field(
+        1,
+        description='Micro-batches of batch_size_per_gpu samples an iteration; their gradients are averaged. '
+        'Relativistic means and BatchNorm see one micro-batch at a time.',
+    )
+    grad_clip_norm: Annotated[float, Field(gt=0)] | None = Field(
+        None, description="Longest gradient that an optimiser takes: the 2-norm over all of its network's parameters."
+    )
+    max_skips: Positive = Field(
+        10,
+        description='Iterations in a row that may be skipped because a loss or gradient is not finite; then the run '
+        'goes back to its last good state, and the second time it stops.',
+    )
     net_d_iters: Positive = Field(1, description='The generator is trained every so many iterations.')
     net_d_init_iters: Count = Field(0, description='Iterations in which the discriminator is trained alone, at first.')
     freeze_decoder: Count = Field(0, description="Iterations in which the auto-encoder's decoder keeps its weights.")
@@ -213,13 +235,44 @@ class Train(Block):
     )
 
 
+class Runtime(Block):
+    """How the networks run. What they compute stays the same, up to rounding."""
+
+    precision: Literal['fp32', 'bf16', 'fp16'] = Field(
+        'fp32',
+        description='Numbers that the networks compute in during training; losses, weights, averages and the layers '
+        'that make images and logits stay in fp32. fp16 scales the losses, and is for GPUs.',
+    )
+    channels_last: Literal['auto'] | bool = Field(
+        'auto', description='Keep images and weights channel by channel of a pixel in memory; auto: where it pays.'
+    )
+    fast_blocks: bool = Field(
+        True, description='Dense blocks and window attention in their faster forms; false: as they are defined.'
+    )
+    compile: Literal['max'] | bool = Field(
+        False,
+        description="true compiles the networks' repeated blocks, max whole networks, with CUDA graphs. For GPUs; the "
+        'first step takes a minute or more. TORCHINDUCTOR_CACHE_DIR keeps what was compiled for the next run.',
+    )
+    tf32: bool | None = Field(
+        None, description="On a GPU, fp32 products rounded to TF32; ~: PyTorch's way, in convolutions alone."
+    )
+    cudnn_benchmark: bool = Field(True, description='On a GPU, try out which convolution algorithm is the fastest.')
+    sync_bn: bool = Field(False, description='On several GPUs, BatchNorm over the batches of all.')
+
+
 class Val(Block):
-    """Validation during training; `save_img`, `suffix` and `metrics` count for test runs too."""
+    """Validation during training; for test runs all but `val_freq` and `val_start_iter` count too."""
 
     val_freq: Positive = Field(5000, description='Iterations between two validations.')
     val_start_iter: Count = Field(0, description='First iteration that is validated.')
     save_img: bool = Field(False, description='Write the images.')
-    suffix: str | None = Field(None, description='Added to the names of the images.')
+    suffix: FileName | None = Field(None, description='Added to the names of the images.')
+    precision: Literal['fp32', 'bf16', 'fp16'] = Field('fp32', description='Numbers that the network computes in.')
+    tile: Positive | None = Field(
+        None, description='Side, in LR pixels, of the tiles that images are predicted in; default: whole images.'
+    )
+    tile_overlap: Count = Field(32, description='LR pixels around a tile that its prediction sees and cuts off.')
     metrics: dict[str, as_dict(Metric)] = Field(
         default_factory=dict, description='Metrics, by the names they are reported under.'
     )
@@ -237,14 +290,26 @@ class Logger(Block):
 
     print_freq: Positive = Field(100, description='Iterations between two log lines.')
     save_checkpoint_freq: Positive = Field(5000, description='Iterations between two checkpoints.')
+    save_checkpoint_minutes: Annotated[float, Field(gt=0)] | None = Field(
+        30, description='Minutes between two states beside those; ~: none.'
+    )
     keep_last: Positive | None = Field(3, description='How many state files are kept; ~: all.')
     use_tb_logger: bool = Field(True, description='Write TensorBoard logs.')
     wandb: Wandb | None = Field(None, description='Weights & Biases.')
 
 
+class DistParams(Block):
+    """Training on several ranks."""
+
+    timeout: Positive = Field(
+        600, description='Seconds without progress on any rank after which a run hangs: it ends and names the rank.'
+    )
+
+
 # Keys of old option files that mean nothing here (`*` is any name): accepted, dropped and named in one log line.
 IGNORED = {
-    'dist_params': 'the launcher says how processes talk, the device says by which backend',
+    'dist_params.backend': 'the device says how processes talk',
+    'dist_params.port': 'the launcher says where processes meet',
     'val.pbar': 'there is a progress bar where there is a terminal',
     'val.use_pbar': 'there is a progress bar where there is a terminal',
     'datasets.*.prefetch_mode': 'batches are always fetched ahead',
@@ -253,15 +318,10 @@ IGNORED = {
 }
 
 
-# Metrics of published option files that nothing here computes yet: left out of a run, and named in one log line.
-UNAVAILABLE_METRICS = {'calculate_niqe', 'calculate_dists'}
-UNAVAILABLE_METRICS |= {f'calculate_{name}_pytorch' for name in ('dists', 'niqe', 'musiq', 'maniqa', 'clipiqa_resnet')}
-
-
 class Options(Block):
     """A whole option file. Read-only."""
 
-    name: str | None = Field(None, description='Name of the run and of its folder.')
+    name: FileName | None = Field(None, description='Name of the run and of its folder.')
     model_type: str | None = Field(None, description='What is trained, and how: a model of `aesop.models`.')
     scale: Annotated[int, Field(ge=1, le=64)] | None = Field(None, description='Upscaling factor.')
     num_gpu: Literal['auto'] | Annotated[int, Field(ge=0)] = Field(
@@ -270,6 +330,9 @@ class Options(Block):
     manual_seed: Annotated[int, Field(ge=0, lt=2**32)] = Field(0, description='Seed of every random choice.')
     find_unused_parameters: bool = Field(
         False, description='On several ranks: let parameters of the generator go without gradient.'
+    )
+    published: str | None = Field(
+        None, description='Column of the paper that a test run is compared with, e.g. `RRDB AESOP 128`.'
     )
     base: str | list[str] | None = Field(
         None, description='Option files that this one completes, relative to it; what this one says wins.'
@@ -285,8 +348,10 @@ class Options(Block):
     network_d_grad: as_dict(Network) | None = Field(None, description='Discriminator of gradient maps (SPSR).')
     path: Paths = Field(Paths(), description='Weights and folders.')
     train: Train | None = Field(None, description='Training; without it the model only predicts.')
+    runtime: Runtime = Field(Runtime(), description='Precision, memory layout, compilation.')
     val: Val = Field(Val(), description='Validation.')
     logger: Logger = Field(Logger(), description='Logging.')
+    dist_params: DistParams = Field(DistParams(), description='Several ranks.')
 
     # What the real-world models degrade the sharpened ground truth by; a trailing 2 means the second stage.
     gt_size: Positive | None = Field(None, description='Side of the final training patch after degradation, HR pixels.')

@@ -10,6 +10,8 @@ from aesop.analysis.loss_maps import brightest_of, busiest_window, draw_loss_map
 from aesop.losses import build_loss
 from tests.golden import image
 
+pytestmark = pytest.mark.usefixtures('coarse')
+
 
 class Blur(nn.Module):
     """Stands for an auto-encoder: drops what changes from one pixel to the next."""
@@ -48,7 +50,7 @@ def test_the_figure_comes_with_the_values_of_its_square(tmp_path):
     methods = {'one': gt * 0.9, 'other': gt.flip(2)}
     written = draw_loss_maps(Blur(), gt, methods, (4, 8, 12), tmp_path / 'maps')
     assert [path.suffix for path in written] == ['.png', '.pdf', '.csv']
-    assert Image.open(written[0]).size[0] == 990
+    assert Image.open(written[0]).size[0] == 132  # 3.3 inches, at the 40 dpi of `coarse`
     rows = list(csv.DictReader(written[2].open()))
     assert len(rows) == 2 * 12 * 12
     pixel, encoded = loss_maps(Blur(), methods['other'][None], gt[None])

@@ -1,12 +1,15 @@
 import json
+from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
 
-from aesop.analysis.pd_curve import Point, draw_pd_curves, interpolate, measure, read_points, write_points
+from aesop.analysis.pd_curve import Point, draw_pd_curves, interpolate, measure, read_earlier, read_points, write_points
 from aesop.engine.cli import main
 from aesop.errors import UserError
+
+pytestmark = pytest.mark.usefixtures('coarse')
 
 POINTS = [
     Point('one', 0.0, 'Set14', {'psnr': 28.0, 'lpips': 0.3}),
@@ -29,7 +32,7 @@ def test_weights_are_mixed_and_the_ends_are_exact():
 def test_the_ends_of_a_curve_are_the_test_runs(inputs):
     seen = []
     points = measure(
-        'tiny.yml', [], {'tiny': ('start.pth', 'end.pth')}, 3, torch.device('cpu'), lambda p: seen.append(len(p))
+        'tiny.yml', [], {'tiny': ('start.pth', 'end.pth')}, 3, torch.device('cpu'), lambda p, made: seen.append(len(p))
     )
     assert seen == [1, 2, 3]  # so that nothing is lost
     assert [point.alpha for point in points] == [0, 0.5, 1]
@@ -43,8 +46,42 @@ def test_the_ends_of_a_curve_are_the_test_runs(inputs):
     assert len({point.values['psnr'] for point in points}) == 3
 
 
+class Killed(Exception):
+    pass
+
+
+def test_an_interrupted_curve_goes_on(inputs):
+    def curve(weights='end.pth', kill_at=None, resume=True):
+        """The table, and how many networks were evaluated for it."""
+        computed = []
+
+        def done(points, made):
+            write_points('pd', points, made)
+            computed.append(points[-1])
+            if len(points) == kill_at:
+                raise Killed
+
+        earlier = read_earlier('pd') if resume else ([], {})
+        measure('tiny.yml', [], {'tiny': ('start.pth', weights)}, 4, torch.device('cpu'), done, earlier=earlier)
+        return Path('pd.csv').read_text(), len(computed)
+
+    whole, count = curve()
+    assert count == 4
+    with pytest.raises(Killed):
+        curve(kill_at=3, resume=False)
+    assert len(read_points('pd.csv')) == 3
+    assert curve() == (whole, 1)
+    net = torch.load('end.pth')['params']
+    torch.save({'params': {name: 0.9 * tensor for name, tensor in net.items()}}, 'other.pth')
+    others, count = curve('other.pth')  # of other weights, so nothing counts
+    assert others != whole and count == 4
+    Path('pd.json').write_text('[')
+    with pytest.raises(UserError, match='pd.json: this does not say how a curve was made'):
+        read_earlier('pd')
+
+
 def test_all_mistakes_come_before_any_work(inputs):
-    def done(points):
+    def done(points, made):
         raise AssertionError('something was measured')
 
     ends = {'good': ('start.pth', 'end.pth'), 'no': ('start.pth', 'none.pth'), 'other': ('ae.pth', 'end.pth')}
@@ -79,6 +116,6 @@ def test_each_data_set_gets_a_figure_over_any_two_metrics(tmp_path):
     single = [Point('mark', 1, 'Set14', {'psnr': 27.0, 'lpips': 0.1})]
     written = draw_pd_curves(POINTS, 'psnr', 'lpips', tmp_path / 'pd', single)
     assert [path.name for path in written] == ['pd_Set14.png', 'pd_Set14.pdf', 'pd_Set5.png', 'pd_Set5.pdf']
-    assert Image.open(written[0]).size[0] == 990
+    assert Image.open(written[0]).size[0] == 132  # 3.3 inches, at the 40 dpi of `coarse`
     with pytest.raises(UserError, match='no point has the metric dists; there are psnr, lpips'):
         draw_pd_curves(POINTS, 'psnr', 'dists', tmp_path / 'pd')

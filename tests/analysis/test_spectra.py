@@ -6,6 +6,8 @@ from torch import nn
 
 from aesop.analysis.spectra import draw_spectra, log_spectrum, low_pass, radial_profile
 
+pytestmark = pytest.mark.usefixtures('coarse')
+
 
 def wave(frequency, side=64):
     """(3, side, side): stripes along x of so many cycles a pixel."""

@@ -8,6 +8,8 @@ from aesop.analysis.trajectories import draw_trajectories, read_losses, running_
 from aesop.engine.cli import main
 from aesop.errors import UserError
 
+pytestmark = pytest.mark.usefixtures('coarse')
+
 LINE = '2026-01-01 00:00:00,000 INFO: iter {}/600 | lr 1.00e-04 1.00e-04 | 2.00 it/s, eta 0:00:01, data 1 % | {}\n'
 
 

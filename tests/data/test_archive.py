@@ -1,5 +1,6 @@
 import io
 import tarfile
+import tracemalloc
 import zipfile
 
 import pytest
@@ -98,8 +99,44 @@ def test_absurd_sizes_are_refused(tmp_path, monkeypatch):
         for n in range(100):
             file.writestr(f'{n}.png', bytes(1000))
     monkeypatch.setattr(archive, '_RATIO', 2)
-    with pytest.raises(UserError, match='GB would become 0.0001 GB'), open_images(path):
+    with pytest.raises(UserError, match='GB would become .* GB or more'), open_images(path):
         pass
+
+
+def test_a_bomb_is_not_unpacked_to_its_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(archive, 'LARGEST', 10_000)
+    path = make_tar(tmp_path / 'set.tar.gz', {f'{n}.png': bytes(6000) for n in range(1000)}, 'w:gz')
+    seen = []
+    monkeypatch.setattr(archive, '_unsafe', lambda member: seen.append(member.name))
+    with pytest.raises(UserError, match='would become'), open_images(path):
+        pass
+    assert len(seen) < 100
+
+
+def test_no_more_than_a_zip_announces_is_unpacked(tmp_path):
+    path = tmp_path / 'set.zip'
+    with zipfile.ZipFile(path, 'w', zipfile.ZIP_DEFLATED) as file:
+        file.writestr('a.png', bytes(50 * 2**20))
+    path.write_bytes(path.read_bytes().replace((50 * 2**20).to_bytes(4, 'little'), (1000).to_bytes(4, 'little')))
+    with open_images(path) as (member,):
+        tracemalloc.start()
+        with pytest.raises(UserError, match='damaged'):
+            member.read()
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert most < 5 * 2**20
+
+
+@pytest.mark.parametrize('name', ['set/HR/b\0c.png', 'set/HR/b\n../c.png', 'set/HR/\x1b[31mb.png'])
+def test_names_with_control_characters_are_refused(tmp_path, name):
+    path = tmp_path / 'set.tar'
+    with tarfile.open(path, 'w', format=tarfile.PAX_FORMAT) as file:
+        info = tarfile.TarInfo('b.png')
+        info.pax_headers = {'path': name}
+        file.addfile(info)
+    with pytest.raises(UserError, match='has control characters|leads out') as error, open_images(path):
+        pass
+    assert f'{name!a}' in str(error.value)
 
 
 def test_all_offenders_are_named_but_not_thousands(tmp_path):
@@ -112,8 +149,9 @@ def test_all_offenders_are_named_but_not_thousands(tmp_path):
 def test_damaged_and_other_files_are_told(tmp_path):
     text = tmp_path / 'set.zip'
     text.write_bytes(b'<html>404 Not Found</html>' * 100)
-    with pytest.raises(UserError, match='set.zip: this is no zip or tar that can be read'), open_images(text):
+    with pytest.raises(UserError, match='set.zip: this is no zip or tar that can be read') as error, open_images(text):
         pass
+    assert '\n' not in str(error.value)
     with pytest.raises(UserError, match='there is no such folder or archive'), open_images(tmp_path / 'nothing'):
         pass
     with pytest.raises(UserError, match='holds no image'), open_images(make_zip(tmp_path / 'x.zip', {'a.txt': b'x'})):

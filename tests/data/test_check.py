@@ -116,9 +116,10 @@ def test_all_that_is_wrong_comes_in_one_list(capsys):
 def test_offenders_are_not_left_out_of_a_long_list(capsys):
     for n in range(30):
         Path(f'train/empty{n}.png').write_bytes(b'')
+        save_image(f'lr/alone{n}.png', photograph(n)[:12, :16])
     assert run() == 2
     said = capsys.readouterr().err
-    assert all(f'train/empty{n}.png: ' in said for n in range(30))
+    assert all(f'train/empty{n}.png: ' in said and f'lr/alone{n}.png: hr holds no' in said for n in range(30))
 
 
 def test_full_finds_damage_that_only_decoding_shows(options, capsys):

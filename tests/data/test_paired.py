@@ -1,5 +1,3 @@
-import shutil
-
 import numpy as np
 import pytest
 import torch
@@ -88,18 +86,10 @@ def test_all_images_without_partner_are_named(folders):
     (folders / 'hr/3.png').unlink()
     with pytest.raises(UserError) as error:
         paired(folders)
-    first, second, remedy = error.value.problems
+    remedy, first, second = error.value.problems
     assert first == f'{folders}/hr/1.png: {folders}/lr holds no 1 for it'
     assert second == f'{folders}/lr/3.png: {folders}/hr holds no image for it'
     assert 'set filename_tmpl' in remedy
-
-
-def test_many_problems_are_counted(folders):
-    for number in range(100, 140):
-        shutil.copy(folders / 'hr/0.png', folders / f'hr/{number}.png')
-    with pytest.raises(UserError) as error:
-        paired(folders)
-    assert error.value.problems[-2] == '... and 20 more'
 
 
 def test_without_lq_the_remedy_is_named(folders):

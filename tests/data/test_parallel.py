@@ -98,6 +98,9 @@ def test_a_file_is_there_whole_or_not_at_all(tmp_path):
         assert part.suffix == '.png' and part.name.startswith('.')
         part.write_bytes(b'whole')
     assert [file.read_bytes() for file in path.parent.iterdir()] == [b'whole'] and path.exists()
+    with pytest.raises(OSError) as error, whole_file(path) as part:
+        raise OSError(28, 'No space left on device')
+    assert error.value.filename == str(path)
     with (
         pytest.raises(UserError, match='this name is too long'),
         whole_file(path.with_name(f'long{path.name}')) as part,
@@ -110,7 +113,8 @@ def test_a_file_is_there_whole_or_not_at_all(tmp_path):
     [
         (UserError(['this is wrong', 'that too']), 2, 'x.py: this is wrong\nx.py: that too\n'),
         (KeyboardInterrupt(), 3, 'x.py: interrupted; the same command goes on where it stopped\n'),
-        (OSError(28, 'No space left on device', 'a.png'), 2, 'x.py: a.png: No space left on device; the same'),
+        (OSError(28, 'No space left on device', 'a.png'), 2, 'x.py: a.png: No space left on device; make room on'),
+        (PermissionError(13, 'Permission denied', 'a.png'), 2, 'x.py: a.png: Permission denied; the same command'),
     ],
 )
 def test_how_a_command_ends(capsys, error, code, said):

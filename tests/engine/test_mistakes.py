@@ -299,7 +299,7 @@ def test_mistakes_of_all_kinds_are_told_together(folder, adversarial, capsys):
 def test_all_images_without_a_partner_are_named_and_what_to_do(folder, options, capsys):
     pairs(options)
     Path('lq/2.png').rename('lq/two.png')
-    *alone, remedy = fails(options, capsys)
+    remedy, *alone = fails(options, capsys)
     assert ['train/2.png' in alone[0], 'lq/two.png' in alone[1], len(alone)] == [True, True, 2]
     assert 'filename_tmpl' in remedy
 

@@ -14,10 +14,12 @@ from aesop.archs import build_network
 from aesop.data import source
 from aesop.engine.cli import main
 from aesop.engine.journal import Journal
+from aesop.engine.results import Report
 from aesop.errors import UserError
 from aesop.images import read_image, save_image
 from aesop.metrics import fid
 from aesop.metrics.psnr_ssim import PSNR
+from aesop.registry import METRICS
 from tests.tiny import StandIn
 
 from .conftest import AE, G
@@ -158,6 +160,26 @@ def test_an_interrupted_run_resumed_leaves_the_same_files(folder, set_metric, mo
     assert [path.name for path in Path('results').iterdir()] == ['tiny']
 
 
+def test_a_kill_at_the_very_end_loses_nothing(folder, bicubic, monkeypatch):
+    assert test(bicubic) == 0
+    root = folder / 'results/tiny'
+    whole = written(root)
+    os.rename(root, 'whole')
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Report, '_rows', killed)  # while the result files are written
+        test(bicubic)
+    assert test(bicubic, '--resume') == 0
+    assert written(root) == whole
+    (root / '.journal/test_1').mkdir(parents=True)  # while the journal is removed
+    assert test(bicubic, '--resume') == 0
+    assert written(root) == whole
+    assert not (root / '.journal').exists() and [path.name for path in root.parent.iterdir()] == ['tiny']
+
+
+def killed(*_):
+    raise KeyboardInterrupt
+
+
 class Counted:
     def __init__(self, forward):
         self.forward, self.images = forward, 0
@@ -191,6 +213,43 @@ def test_other_weights_are_another_evaluation(folder, bicubic, monkeypatch, capl
             with pytest.raises(KeyboardInterrupt):
                 test(bicubic, '--resume')
     assert 'other weights, images or options' in caplog.text
+
+
+def means(name):
+    return json.loads(Path(f'results/{name}/metrics.json').read_text())['datasets']
+
+
+def test_one_command_evaluates_many_networks(folder, bicubic, capsys):
+    bicubic['network_g'], bicubic['path'] = G, {'pretrain_network_g': 'a.pth'}
+    for seed, name in enumerate('ab'):
+        torch.manual_seed(seed)
+        torch.save({'params': build_network(G).state_dict()}, f'{name}.pth')
+    assert test(bicubic) == 0
+    assert test(bicubic, '--weights', 'one=a.pth', 'none=c.pth', 'two=b.pth') == 2  # one is not there
+    assert 'there is no file c.pth' in capsys.readouterr().err and not Path('results/none').exists()
+    assert means('one') == means('tiny') != means('two')
+
+    Path('other.yml').write_text(
+        yaml.safe_dump(bicubic | {'name': 'other', 'network_g': {'type': 'Bicubic', 'scale': 4}, 'path': {}})
+    )
+    assert main('test', ['-opt', 'test.yml', 'other.yml', '--set', 'val.save_img=false']) == 0
+    assert means('tiny') == means('one') != means('other')
+    assert 'results of other' not in Path('results/tiny/test.log').read_text()
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'sentence'),
+    [
+        (['test.yml', 'test.yml'], 'two evaluations have the name tiny, and would write to one folder'),
+        (['test.yml', 'none.yml'], 'none.yml'),
+        (['test.yml', '--weights', 'one', '=b'], '--weights one =b: write NAME=FILE'),
+        (['test.yml', 'test.yml', '--weights', 'one=b'], '--weights goes with one option file'),
+    ],
+)
+def test_what_many_networks_need(folder, bicubic, capsys, arguments, sentence):
+    Path('test.yml').write_text(yaml.safe_dump(bicubic))
+    assert main('test', ['-opt', *arguments]) == 2
+    assert sentence in capsys.readouterr().err and not Path('results').exists()
 
 
 def test_batches_give_the_same_numbers(folder, bicubic):
@@ -293,6 +352,34 @@ def test_a_metric_that_cannot_run_is_missing_and_the_others_go_on(folder, bicubi
 
 def no_number(self, sr, gt, lq):
     return torch.full((len(sr),), torch.nan)
+
+
+def test_a_metric_with_a_mistake_in_it_costs_no_other_its_numbers(folder, bicubic, monkeypatch, caplog):
+    monkeypatch.setattr(METRICS, '_parts', dict(METRICS._parts))
+
+    @METRICS.register()
+    class Silent(PSNR):
+        def score(self, sr, gt, lq):
+            return sr[:0]
+
+    @METRICS.register()
+    class Broken(PSNR):
+        def score(self, sr, gt, lq):
+            return 1 / 0
+
+    @METRICS.register()
+    class Absent(PSNR):
+        def __init__(self, crop_border: int = 0):
+            import no_such_package  # noqa: F401
+
+    bicubic['val']['metrics'] |= {name.lower(): {'type': name} for name in ('Silent', 'Broken', 'Absent')}
+    assert test(bicubic) == 0
+    report = json.loads(Path('results/tiny/metrics.json').read_text())
+    assert report['datasets']['textures'].keys() == {'psnr', 'lr_psnr'}
+    missing = report['missing']['textures']
+    assert 'Silent gives 0 scores for 1 images' in missing['silent']
+    assert 'ZeroDivisionError: division by zero' in missing['broken'] and '1 / 0' in caplog.text
+    assert "Absent needs cannot be used: No module named 'no_such_package'" in missing['absent']
 
 
 def test_json_has_no_bare_infinity(folder, bicubic, monkeypatch):

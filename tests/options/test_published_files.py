@@ -22,7 +22,8 @@ NAMES = {  # NIQE, MUSIQ, MANIQA, CLIP-IQA and DISTS are missing still
     LOSSES: """L1Loss MSELoss CharbonnierLoss WeightedTVLoss PerceptualLoss GANLoss MultiScaleGANLoss GANFeatLoss
         AutoEncoderLoss LRL1Loss""",
     METRICS: """calculate_psnr calculate_ssim calculate_lpips calculate_psnr_pytorch calculate_ssim_pytorch
-        calculate_lpips_pytorch calculate_aepsnr_pytorch""",
+        calculate_lpips_pytorch calculate_aepsnr_pytorch calculate_niqe calculate_dists calculate_dists_pytorch
+        calculate_niqe_pytorch calculate_musiq_pytorch calculate_maniqa_pytorch calculate_clipiqa_resnet_pytorch""",
     DATASETS: 'PairedImageDataset SingleImageDataset RealESRGANDataset',
 }
 

@@ -117,8 +117,11 @@ def test_bad_images_and_mistakes_are_told(capsys):
     Path('in/text.png').write_text('no image')
     Path('in/cut.png').write_bytes(Path('in/0.png').read_bytes()[:-100])
     save_image('in/pixel.png', image(1)[:1, :1])
+    Path('in/link.png').symlink_to('nowhere.png')
     assert run(out='bad.lmdb') == 2
     said = capsys.readouterr().err
+    assert said.count('in/link.png: there is no such file') == 1
+    Path('in/link.png').unlink()
     for name in ('empty', 'text', 'cut'):
         assert said.count(f'in/{name}.png: the file is') == 1
         Path(f'in/{name}.png').unlink()
@@ -135,3 +138,17 @@ def test_a_name_longer_than_a_key_is_told(capsys):
     shutil.copy('in/0.png', folder / 'a.png')
     assert run('long') == 2
     assert 'a.png: this name is longer than the 511 bytes of a key; shorten it' in capsys.readouterr().err
+
+
+def test_a_name_that_no_list_can_hold_is_told(capsys):
+    for name in (' space', 'two\nlines'):
+        save_image(f'in/{name}.png', image(1))
+    assert run() == 2
+    said = capsys.readouterr().err
+    assert 'in/ space.png: meta_info.txt cannot hold' in said and 'lines.png: meta_info.txt cannot hold' in said
+
+
+def test_a_full_disk_is_told(monkeypatch, capsys):
+    monkeypatch.setattr(create_lmdb, 'BATCH', 2**60)
+    assert run() == 2
+    assert 'out.lmdb.part: No space left on device; make room' in capsys.readouterr().err

@@ -80,8 +80,10 @@ def spoil():
 
 def test_bad_images_are_named(folder, capsys):
     spoil()
+    save_image('Set/HR/alone.png', np.zeros((40, 40, 3), np.uint8))
     assert script.main(['made', '--gt', 'Set/HR', '--metrics', 'psnr']) == 2
-    broken, small = capsys.readouterr().err.splitlines()
+    alone, broken, small = capsys.readouterr().err.splitlines()
+    assert 'Set/HR/alone.png: there is no image for it' in alone
     assert 'made/baby_SR.png: this cannot be read' in broken
     assert 'made/bird_SR.png: 40x40 pixels (height x width), and Set/HR/bird.png has 75x66' in small
     assert not Path('results/made').exists()

@@ -7,6 +7,8 @@ import pytest
 from aesop.images import save_image
 from scripts.plot_loss_maps import main
 
+pytestmark = pytest.mark.usefixtures('coarse')
+
 SR = 'results/tiny/visualization/Set14/cat.png'
 
 

@@ -1,9 +1,13 @@
 import csv
+import json
 from pathlib import Path
 
 import pytest
 
+from aesop.analysis import pd_curve
 from scripts.plot_pd_curve import main
+
+pytestmark = pytest.mark.usefixtures('coarse')
 
 CURVE = ['-opt', 'tiny.yml', '--curve', 'tiny', 'start.pth', 'end.pth', '--steps', '2', '-y', 'lr_psnr']
 
@@ -12,11 +16,19 @@ def table(path):
     return list(csv.DictReader(Path(path).open()))
 
 
-def test_curves_are_measured_and_drawn_with_earlier_ones(inputs, capsys):
+def test_curves_are_measured_and_drawn_with_earlier_ones(inputs, capsys, monkeypatch):
     assert main([*CURVE, '-o', 'out/pd']) == 0
     assert capsys.readouterr().out.split() == ['out/pd.csv', 'out/pd_Set14.png', 'out/pd_Set14.pdf']
     rows = table('out/pd.csv')
     assert [(row['method'], row['alpha']) for row in rows] == [('tiny', '0'), ('tiny', '1')]
+
+    figure = Path('out/pd_Set14.png').read_bytes()
+    assert json.loads(Path('out/pd.json').read_text())['tiny']['metrics']['Set14']['psnr']['crop_border'] == 4
+    evaluated = []
+    with monkeypatch.context() as patch:
+        patch.setattr(pd_curve, 'evaluate', lambda *_, **__: evaluated.append(1))
+        assert main([*CURVE, '-o', 'out/pd', '--resume']) == 0
+    assert table('out/pd.csv') == rows and Path('out/pd_Set14.png').read_bytes() == figure and not evaluated
 
     again = [*CURVE[:3], 'second', *CURVE[4:], '--add', 'out/pd.csv', '--published', 'RRDB AESOP 128', '-o', 'out/both']
     assert main(again) == 0

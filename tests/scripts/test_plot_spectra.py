@@ -1,9 +1,12 @@
 import csv
 
 import numpy as np
+import pytest
 
 from aesop.images import save_image
 from scripts.plot_spectra import main
+
+pytestmark = pytest.mark.usefixtures('coarse')
 
 
 def test_a_figure_of_a_photograph(inputs, capsys):

@@ -1,7 +1,11 @@
 import csv
 from pathlib import Path
 
+import pytest
+
 from scripts.plot_trajectories import main
+
+pytestmark = pytest.mark.usefixtures('coarse')
 
 LINE = '2026-01-01 00:00:00,000 INFO: iter {}/600 | lr 1.00e-04 | 2.00 it/s, eta 0:00:01, data 1 % | l_g_pix {:.4e}\n'
 

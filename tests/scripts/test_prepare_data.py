@@ -358,6 +358,8 @@ def test_another_archive_than_the_known_one_is_refused(server, fetched, capsys):
     fetched['sha256'] = {'benchmark.zip': '0' * 64}
     assert run('Set5', source=None) == 2
     assert 'it is damaged, or another file' in capsys.readouterr().err
+    assert run('Set5', source='benchmark.zip') == 2  # also one that the user has
+    assert 'benchmark.zip has the sha256' in capsys.readouterr().err and not Path('datasets/Set5').exists()
     assert not list(Path('datasets/downloads').iterdir())
     fetched['sha256'] = {'benchmark.zip': sha256('benchmark.zip')}
     assert run('Set5', source=None) == 0
