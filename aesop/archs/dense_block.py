@@ -41,12 +41,13 @@ class ResidualDenseBlock(nn.Module):
         init_small_(self)
 
     def forward(self, x: Tensor) -> Tensor:
-        parameters = tuple(self.parameters())  # conv1.weight, conv1.bias, conv2.weight, ...
-        learning = torch.is_grad_enabled() and any(t.requires_grad for t in (x, *parameters))
-        if learning and not self.plain and not torch.compiler.is_compiling():  # a compiler finds its own way
-            return _DenseBlock.apply(x, *parameters)
+        convs = (self.conv1, self.conv2, self.conv3, self.conv4, self.conv5)
+        if torch.is_grad_enabled() and not self.plain and not torch.compiler.is_compiling():  # that finds its own way
+            parameters = tuple(self.parameters())  # conv1.weight, conv1.bias, conv2.weight, ...
+            if any(t.requires_grad for t in (x, *parameters)):
+                return _DenseBlock.apply(x, *parameters)
         seen = x
-        for conv in (self.conv1, self.conv2, self.conv3, self.conv4):
+        for conv in convs[:-1]:
             seen = torch.cat((seen, F.leaky_relu(conv(seen), SLOPE, inplace=True)), 1)
         return torch.add(x, self.conv5(seen), alpha=RESIDUAL)
 
@@ -58,9 +59,11 @@ class _DenseBlock(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, *parameters: Tensor) -> Tensor:
         weights, biases = parameters[::2], parameters[1::2]
         seen, outputs = x, []
-        for weight, bias in zip(weights[:-1], biases):
-            outputs.append(F.leaky_relu(F.conv2d(seen, weight, bias, padding=1), SLOPE, inplace=True))
+        for i in range(4):
+            outputs.append(F.leaky_relu(F.conv2d(seen, weights[i], biases[i], padding=1), SLOPE, inplace=True))
             seen = torch.cat((seen, outputs[-1]), 1)
+            if i == 0:  # under autocast: once for both passes
+                weights = [weight.to(outputs[0].dtype) for weight in weights]
         ctx.frozen = not any(ctx.needs_input_grad[1:])
         # Frozen convolutions have no use for their inputs: the signs of the outputs are all that the ReLUs need.
         ctx.save_for_backward(*weights, *outputs, *(() if ctx.frozen else (x,)))
@@ -86,7 +89,7 @@ class _DenseBlock(torch.autograd.Function):
             of_input, of_weight, of_bias = torch.ops.aten.convolution_backward(
                 of_out,
                 seen,
-                weights[i].to(dtype),
+                weights[i],
                 bias_sizes=[weights[i].shape[0]],
                 stride=(1, 1),
                 padding=(1, 1),
