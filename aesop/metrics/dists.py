@@ -39,6 +39,7 @@ class DISTS(Metric):
     """
 
     higher_is_better = False
+    takes_y = False
     value_range = '0 to 1'
     how = 'on RGB at full size, by torchmetrics with the alpha and beta of the authors'
 
@@ -50,7 +51,7 @@ class DISTS(Metric):
         input_order: str = 'HWC',
         better: Literal['higher', 'lower'] | None = None,
     ) -> None:
-        super().__init__(crop_border, False, input_order, better)
+        super().__init__(crop_border, test_y_channel, input_order, better)
         self.network = dists_network(backbone_weights)
         self.details = {
             'backbone': 'vgg16',

@@ -1,6 +1,5 @@
 """LPIPS: learned perceptual distance (Zhang et al., CVPR 2018), by its authors' package."""
 
-import logging
 import warnings
 from importlib.metadata import version
 from typing import Literal
@@ -12,8 +11,6 @@ from aesop.errors import UserError
 from aesop.losses.pixel import choose
 from aesop.metrics.metric import Metric, weights_sha256
 from aesop.registry import METRICS
-
-log = logging.getLogger(__name__)
 
 BACKBONES = {'alex': 'alexnet', 'vgg': 'vgg16', 'squeeze': 'squeezenet1_1'}
 LEAST_SIDE = {'alex': 31, 'vgg': 16, 'squeeze': 17}  # pixels, below which pooling leaves nothing
@@ -48,6 +45,7 @@ class LPIPS(Metric):
     """
 
     higher_is_better = False
+    takes_y = False
     value_range = '0 and more'
     how = 'v0.1 on RGB in [-1, 1], by the package of its authors'
 
@@ -60,9 +58,7 @@ class LPIPS(Metric):
         input_order: str = 'HWC',
         better: Literal['higher', 'lower'] | None = None,
     ) -> None:
-        super().__init__(crop_border, False, input_order, better)
-        if test_y_channel:
-            log.warning('LPIPS is measured on RGB: test_y_channel has no effect')
+        super().__init__(crop_border, test_y_channel, input_order, better)
         choose('net', net, BACKBONES)
         self.network = lpips_network(net, backbone_weights)
         self.least_side = LEAST_SIDE[net]

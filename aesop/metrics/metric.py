@@ -1,6 +1,7 @@
 """What all metrics share: 8-bit quantisation, border crop, colour space, and a protocol that says so."""
 
 import hashlib
+import logging
 import math
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -11,6 +12,8 @@ from torch import Tensor, nn
 from aesop.errors import UserError
 from aesop.images import quantise, to_y
 from aesop.losses.pixel import choose
+
+logger = logging.getLogger(__name__)
 
 
 def weights_sha256(net: nn.Module, **others: Tensor) -> str:
@@ -33,6 +36,7 @@ class Metric(nn.Module):
         needs_gt, needs_lq: the images that it compares with.
         how: its protocol in a sentence, beyond what all metrics share.
         per_image: whether each image has a score.
+        takes_y: whether it can be measured on luma; others have a colour of their own.
         least_side: pixels that an image must have on each side after the crop.
 
     Args:
@@ -48,6 +52,7 @@ class Metric(nn.Module):
     needs_lq = False
     how = ''
     per_image = True
+    takes_y = True
     least_side = 1
 
     def __init__(
@@ -59,7 +64,9 @@ class Metric(nn.Module):
     ) -> None:
         super().__init__()
         self.crop_border = crop_border
-        self.test_y_channel = test_y_channel
+        if test_y_channel and not self.takes_y:  # published option files say so all the same
+            logger.warning('%s is never measured on luma: test_y_channel has no effect', type(self).__name__)
+        self.test_y_channel = test_y_channel and self.takes_y
         if better is not None:
             self.higher_is_better = choose('better', better, {'higher': True, 'lower': False})
         self.details: dict[str, Any] = {}  # what a subclass adds to its protocol

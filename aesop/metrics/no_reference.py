@@ -76,6 +76,7 @@ class NoReference(Metric):
     model: str  # the package's name
     colour = 'RGB'
     needs_gt = False
+    takes_y = False
 
     def __init__(
         self,
@@ -85,7 +86,7 @@ class NoReference(Metric):
         input_order: str = 'HWC',
         better: Literal['higher', 'lower'] | None = None,
     ) -> None:
-        super().__init__(crop_border, False, input_order, better)
+        super().__init__(crop_border, test_y_channel, input_order, better)
         self.quadrants = quadrants
         self.network = pyiqa_network(self.model)
         self.details = {
