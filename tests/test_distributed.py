@@ -2,10 +2,12 @@
 
 import os
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import torch
+from torch.distributed import HashStore
 
 from aesop import distributed
 from aesop.errors import UserError
@@ -79,3 +81,13 @@ def test_a_restarted_worker_knows(monkeypatch):
     assert not distributed.restarted()
     monkeypatch.setenv('TORCHELASTIC_RESTART_COUNT', '1')
     assert distributed.restarted()
+
+
+def test_ranks_agree_on_a_new_name_whatever_is_left_of_the_last_meeting():
+    store = HashStore()
+    names = []
+    for _ in range(2):  # the second time the store holds what the ranks of the first wrote
+        with ThreadPoolExecutor(3) as pool:
+            of_rank = [pool.submit(distributed._agree, store, rank, 3) for rank in (0, 2, 1)]
+            names.append({each.result(timeout=20) for each in of_rank})
+    assert [len(of_all) for of_all in names] == [1, 1] and names[0] != names[1]

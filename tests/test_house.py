@@ -46,10 +46,14 @@ def test_every_file_says_what_it_is(file):
     assert ast.get_docstring(ast.parse(file.read_text())), f'{file} has no docstring'
 
 
+def printed_by(command):
+    """What a fresh interpreter prints."""
+    return subprocess.run([sys.executable, '-c', command], capture_output=True, text=True, cwd=ROOT, check=True).stdout
+
+
 def test_importing_the_package_loads_nothing():
     command = 'import sys, aesop; print(sorted(m for m in sys.modules if m.split(".")[0] in ("torch", "cv2", "numpy")))'
-    done = subprocess.run([sys.executable, '-c', command], capture_output=True, text=True, cwd=ROOT, check=True)
-    assert done.stdout.strip() == '[]'
+    assert printed_by(command).strip() == '[]'
 
 
 def test_help_loads_no_framework():
@@ -58,8 +62,7 @@ def test_help_loads_no_framework():
         'try: main("train", ["--help"])\n'
         'finally: assert "torch" not in sys.modules'
     )
-    done = subprocess.run([sys.executable, '-c', command], capture_output=True, text=True, cwd=ROOT, check=True)
-    assert '--auto_resume' in done.stdout
+    assert '--auto_resume' in printed_by(command)
 
 
 def test_training_and_upscaling_start_without_what_they_may_not_need():
@@ -69,8 +72,7 @@ def test_training_and_upscaling_start_without_what_they_may_not_need():
         'slow = "torchvision lpips scipy skimage matplotlib tensorboard torchmetrics lmdb torch._dynamo".split()\n'
         'print(sorted(sys.modules.keys() & slow))'
     )
-    done = subprocess.run([sys.executable, '-c', command], capture_output=True, text=True, cwd=ROOT, check=True)
-    assert done.stdout.strip() == '[]'
+    assert printed_by(command).strip() == '[]'
 
 
 def test_only_distributed_reads_the_rank():

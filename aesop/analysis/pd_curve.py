@@ -1,7 +1,6 @@
 """Perception-distortion curves, by weights between a PSNR-oriented and a perceptual network (Figures 4, 12 to 18)."""
 
 import csv
-import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from aesop.analysis.labels import axis_label
 from aesop.archs import build_network
 from aesop.checkpoint import StateDict, find_weights, load_network, network_state_dict
 from aesop.data import ImageDataset
+from aesop.download import sha256
 from aesop.engine import preflight
 from aesop.engine.experiment import describe_run
 from aesop.engine.journal import fingerprint
@@ -128,7 +128,7 @@ def _made(
     run = describe_run()
     made = {
         'weights': list(paths),
-        'weights_sha256': [hashlib.sha256(find_weights(path).read_bytes()).hexdigest() for path in paths],
+        'weights_sha256': [sha256(find_weights(path)) for path in paths],
         'metrics': {dataset.name: protocols_of(options, key, metrics[key]) for key, dataset in datasets.items()},
         'missing': {dataset.name: missing[key] for key, dataset in datasets.items() if missing[key]},
         'device': torch.cuda.get_device_name(device) if device.type == 'cuda' else 'CPU',

@@ -6,7 +6,7 @@ from typing import Any
 
 
 class Clock:
-    """Time of a run: in all, since the last lap, and the share of it spent waiting for data."""
+    """A stopwatch with laps that counts the waiting for data apart."""
 
     def __init__(self, elapsed: float, iteration: int) -> None:
         now = time.perf_counter()

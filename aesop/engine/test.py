@@ -1,6 +1,5 @@
 """The test run: benchmark sets -> images, `metrics.json`, a table."""
 
-import hashlib
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +11,7 @@ from aesop import __version__, distributed
 from aesop.analysis.published import find
 from aesop.checkpoint import find_weights
 from aesop.data import ImageDataset
+from aesop.download import sha256
 from aesop.engine import preflight
 from aesop.engine.cli import DONE
 from aesop.engine.experiment import describe_run
@@ -107,7 +107,7 @@ def _made(options: Options, model: SRModel, device: torch.device) -> dict[str, A
     return {
         'weights': path,
         'param_key': options.path.param_key_g,
-        'weights_sha256': hashlib.sha256(weights.read_bytes()).hexdigest() if weights else None,
+        'weights_sha256': sha256(weights) if weights else None,
         'parameters_sha256': weights_sha256(model.net_g),
         'device': torch.cuda.get_device_name(device) if device.type == 'cuda' else 'CPU',
         'aesop': __version__,
