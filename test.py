@@ -2,7 +2,7 @@
 
 import sys
 
-from aesop.engine.cli import main
+from aesop.cli.runs import main
 
 if __name__ == '__main__':
     sys.exit(main('test'))

@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
+DONE, FAILED, USER_ERROR, STOPPED = 0, 1, 2, 3  # exit codes; see docs/reliability.md
+
 
 class UserError(ValueError):
     """A mistake in what the user gave: options, paths, images, checkpoints, data sets.

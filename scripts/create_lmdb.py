@@ -20,10 +20,10 @@ from typing import Any, NamedTuple
 
 import cv2
 
-from aesop.data.meta_info import write_meta_info
-from aesop.data.parallel import Journal, command, cores, parallel, stamp
+from aesop.data.datasets.meta_info import write_meta_info
+from aesop.data.preparation.parallel import Journal, command, cores, parallel, stamp
 from aesop.errors import UserError
-from aesop.images import list_images, read_image
+from aesop.utils.images import list_images, read_image
 
 LEVEL = 1  # of PNG compression: the others take longer to write and hardly less of the disk
 BATCH = 2**26  # bytes that are written at once

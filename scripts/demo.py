@@ -15,14 +15,14 @@ from pathlib import Path
 
 import torch
 
-from aesop.analysis.loss_maps import busiest_window, loss_maps
 from aesop.archs import build_network
-from aesop.checkpoint import load_network
+from aesop.cli.runs import main as command
 from aesop.data import build_dataset
-from aesop.engine.cli import main as command
 from aesop.errors import UserError
-from aesop.images import list_images, read_image, save_image, to_tensor
 from aesop.options import load_options
+from aesop.reporting.loss_maps import busiest_window, loss_maps
+from aesop.utils.checkpoint import load_network
+from aesop.utils.images import list_images, read_image, save_image, to_tensor
 
 DATA = Path('datasets/demo')
 RESULTS = Path('results/demo')

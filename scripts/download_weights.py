@@ -1,4 +1,4 @@
-"""Fetches the published weights that aesop/weights.yml lists, and verifies them.
+"""Fetches the published weights that aesop/utils/weights.yml lists, and verifies them.
 
 python scripts/download_weights.py [NAME ...] [--dry-run]
 
@@ -13,15 +13,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from aesop import checkpoint
-from aesop.download import UNVERIFIED, fetch, sha256
 from aesop.errors import UserError, at
 from aesop.registry import did_you_mean
+from aesop.utils import checkpoint
+from aesop.utils.download import UNVERIFIED, fetch, sha256
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('names', nargs='*', metavar='NAME', help='of aesop/weights.yml; default: all')
+    parser.add_argument('names', nargs='*', metavar='NAME', help='of aesop/utils/weights.yml; default: all')
     parser.add_argument('--dry-run', action='store_true', help='say what would be fetched')
     args = parser.parse_args(arguments)
     known = checkpoint.manifest()

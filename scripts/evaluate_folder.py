@@ -21,15 +21,15 @@ from typing import Any
 import torch
 
 from aesop import __version__
-from aesop.analysis.published import find
-from aesop.data.base import ImageDataset, Sample, below, capped
-from aesop.data.source import Size
-from aesop.engine.experiment import move_aside
-from aesop.engine.logs import also_to, console
-from aesop.engine.results import Report
-from aesop.engine.validation import build_metrics, evaluate, protocols_of
+from aesop.data.datasets.base import ImageDataset, Sample, below, capped
+from aesop.data.storage.source import Size
 from aesop.errors import UserError
+from aesop.evaluation.evaluate import build_metrics, evaluate, protocols_of
+from aesop.evaluation.published import find
+from aesop.evaluation.results import Report
 from aesop.options import load_options
+from aesop.run.experiment import move_aside
+from aesop.run.logs import also_to, console
 
 CROPPED = ('psnr', 'ssim', 'ae_psnr')
 TYPES = {

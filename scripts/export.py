@@ -3,7 +3,7 @@
 python scripts/export.py WEIGHTS -opt FILE -o OUT
 python scripts/export.py WEIGHTS --arch '{type: RRDBNet}' -o OUT
 
-WEIGHTS is a path, or a name in aesop/weights.yml. The end of OUT decides the format:
+WEIGHTS is a path, or a name in aesop/utils/weights.yml. The end of OUT decides the format:
   .safetensors  the tensors under their published names
   .onnx         `lq` (1, 3, h, w) -> `sr`, RGB in [0, 1]; any h and w, unless the network is of one size (`ape: true`)
   .pth          a file that the package spandrel recognises: RRDBNet and its older names (32 growth channels), SwinIR,
@@ -25,12 +25,12 @@ from tempfile import TemporaryDirectory
 import torch
 from torch import Tensor, nn
 
-from aesop import checkpoint
 from aesop.archs import build_network
 from aesop.archs.drct import DRCT
-from aesop.engine.logs import console
 from aesop.errors import UserError
 from aesop.options import load_options
+from aesop.run.logs import console
+from aesop.utils import checkpoint
 
 Run = Callable[[Tensor], Tensor]
 TOLERANCE = 1e-4  # of the largest output, or of 1: well below half a step of 8 bits

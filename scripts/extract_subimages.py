@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from aesop.data.meta_info import write_meta_info
-from aesop.data.parallel import Journal, command, cores, parallel, stamp, whole_file
+from aesop.data.datasets.meta_info import write_meta_info
+from aesop.data.preparation.parallel import Journal, command, cores, parallel, stamp, whole_file
 from aesop.errors import UserError
-from aesop.images import list_images, read_image, save_image
+from aesop.utils.images import list_images, read_image, save_image
 
 
 class Job(NamedTuple):

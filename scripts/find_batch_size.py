@@ -26,13 +26,13 @@ from torch import Tensor
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))  # for scripts.benchmarks
 
-from aesop import checkpoint  # noqa: E402
-from aesop.engine.logs import muted  # noqa: E402
-from aesop.engine.tiling import is_out_of_memory  # noqa: E402
 from aesop.errors import UserError  # noqa: E402
+from aesop.evaluation.tiling import is_out_of_memory  # noqa: E402
 from aesop.models import build_model  # noqa: E402
-from aesop.models.runtime import find_device  # noqa: E402
+from aesop.models.precision import find_device  # noqa: E402
 from aesop.options import Options, load_options  # noqa: E402
+from aesop.run.logs import muted  # noqa: E402
+from aesop.utils import checkpoint  # noqa: E402
 from scripts.benchmarks.lifelike import vgg_state  # noqa: E402
 from scripts.benchmarks.measure import Row, Table, in_own_process, peak_rss, timed  # noqa: E402
 
@@ -130,7 +130,7 @@ def steps(file: str, overrides: list[str], batch: int, device: str, limit: float
     else:
         threading.Thread(target=end_above, args=(limit,), daemon=True).start()
     try:
-        with muted('aesop.models.runtime'):
+        with muted('aesop.models.precision'):
             options = load_options(file, overrides)
             model = build_model(options, device)
         train = options.train

@@ -11,12 +11,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from aesop.analysis.autoencoder import autoencoder_of
-from aesop.analysis.figures import command
-from aesop.analysis.loss_maps import busiest_window, draw_loss_maps
 from aesop.errors import UserError, at
-from aesop.images import read_image, to_tensor
 from aesop.options import load_options
+from aesop.reporting.autoencoder import autoencoder_of
+from aesop.reporting.figures import command
+from aesop.reporting.loss_maps import busiest_window, draw_loss_maps
+from aesop.utils.images import read_image, to_tensor
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

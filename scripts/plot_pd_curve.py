@@ -17,8 +17,10 @@ from pathlib import Path
 
 import torch
 
-from aesop.analysis.figures import command
-from aesop.analysis.pd_curve import (
+from aesop.errors import UserError
+from aesop.evaluation.published import find
+from aesop.reporting.figures import command
+from aesop.reporting.pd_curve import (
     Made,
     Point,
     draw_pd_curves,
@@ -27,8 +29,6 @@ from aesop.analysis.pd_curve import (
     read_points,
     write_points,
 )
-from aesop.analysis.published import find
-from aesop.errors import UserError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

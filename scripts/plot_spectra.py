@@ -12,12 +12,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from aesop.analysis.autoencoder import autoencoder_of
-from aesop.analysis.figures import command
-from aesop.analysis.spectra import draw_spectra
 from aesop.errors import UserError
-from aesop.images import read_image, to_tensor
 from aesop.options import load_options
+from aesop.reporting.autoencoder import autoencoder_of
+from aesop.reporting.figures import command
+from aesop.reporting.spectra import draw_spectra
+from aesop.utils.images import read_image, to_tensor
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

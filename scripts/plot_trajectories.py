@@ -11,9 +11,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from aesop.analysis.figures import command
-from aesop.analysis.trajectories import draw_trajectories, trajectories
 from aesop.errors import UserError
+from aesop.reporting.figures import command
+from aesop.reporting.trajectories import draw_trajectories, trajectories
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

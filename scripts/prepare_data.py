@@ -24,13 +24,13 @@ from typing import Any
 
 import yaml
 
-from aesop.data import prepare
-from aesop.data.archive import Member, open_images
-from aesop.data.parallel import command, cores
-from aesop.data.prepare import Folder, Job
-from aesop.download import UNVERIFIED, fetch, sha256
+from aesop.data.preparation import prepare
+from aesop.data.preparation.archive import Member, open_images
+from aesop.data.preparation.parallel import command, cores
+from aesop.data.preparation.prepare import Folder, Job
 from aesop.errors import UserError, at
 from aesop.registry import did_you_mean
+from aesop.utils.download import UNVERIFIED, fetch, sha256
 
 SOURCES = Path(__file__).with_name('data_sources.yml')
 Set = dict[str, Any]  # an entry of SOURCES, completed

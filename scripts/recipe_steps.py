@@ -26,8 +26,8 @@ from torch import Tensor, nn
 from torch.utils.data import default_collate
 
 from aesop.data import build_dataset
-from aesop.data.degradation import build_degradation
-from aesop.data.realesrgan import RealESRGANDataset
+from aesop.data.datasets.realesrgan import RealESRGANDataset
+from aesop.data.degradation.real import build_degradation
 from aesop.errors import UserError
 from aesop.models import SRModel, build_model
 from aesop.options import Options, load_options

@@ -12,13 +12,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from aesop.analysis.autoencoder import autoencoder_of
-from aesop.analysis.pd_curve import read_points
-from aesop.analysis.report.page import build_page
-from aesop.analysis.report.pictures import Format
-from aesop.analysis.report.results import Results, read_results
 from aesop.errors import UserError, at
 from aesop.options import load_options
+from aesop.reporting.autoencoder import autoencoder_of
+from aesop.reporting.pd_curve import read_points
+from aesop.reporting.report.page import build_page
+from aesop.reporting.report.pictures import Format
+from aesop.reporting.report.results import Results, read_results
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

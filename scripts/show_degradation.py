@@ -15,9 +15,9 @@ import matplotlib.pyplot as plt
 import torch
 
 from aesop.data import build_dataset
-from aesop.data.degradation import Draw, RealDegradation
-from aesop.data.kernels import gaussian, plateau, sinc
-from aesop.images import read_image, save_image, to_uint8
+from aesop.data.degradation.kernels import gaussian, plateau, sinc
+from aesop.data.degradation.real import Draw, RealDegradation
+from aesop.utils.images import read_image, save_image, to_uint8
 
 COLUMNS = 6
 SHOWN = 0.2, 0.7  # of each side

@@ -28,9 +28,9 @@ import torch
 import yaml
 from tqdm import tqdm
 
-from aesop import checkpoint
 from aesop.archs import build_network
-from aesop.images import save_image
+from aesop.utils import checkpoint
+from aesop.utils.images import save_image
 
 ROOT = Path(__file__).resolve().parents[1]
 STEP = 4  # iterations, at most, between two kills

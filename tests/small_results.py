@@ -8,10 +8,10 @@ import pytest
 import torch
 import yaml
 
-from aesop.analysis import figures
 from aesop.archs import build_network
-from aesop.engine.cli import main
-from aesop.images import save_image
+from aesop.cli.runs import main
+from aesop.reporting import figures
+from aesop.utils.images import save_image
 from tests.golden import fill_
 
 NET = {'type': 'MSRResNet', 'num_in_ch': 3, 'num_out_ch': 3, 'num_feat': 8, 'num_block': 1, 'upscale': 4}

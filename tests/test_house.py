@@ -10,13 +10,16 @@ import pytest
 ROOT = Path(__file__).parents[1]
 # Each tier imports only from itself and from the tiers after it.
 TIERS = (
-    ('upscale',),
-    ('engine', 'analysis'),
+    ('cli',),
+    ('training', 'upscale', 'reporting'),
+    ('evaluation',),
+    ('run',),
     ('models',),
     ('data', 'metrics'),
     ('losses',),
     ('archs',),
-    ('registry', 'options', 'distributed', 'heartbeat', 'checkpoint', 'images', 'imresize', 'download', 'errors'),
+    ('options',),
+    ('registry', 'utils', 'errors'),
 )
 TIER = {room: number for number, rooms in enumerate(TIERS) for room in rooms}
 FILES = sorted((ROOT / 'aesop').rglob('*.py'))
@@ -58,7 +61,7 @@ def test_importing_the_package_loads_nothing():
 
 def test_help_loads_no_framework():
     command = (
-        'import sys; from aesop.engine.cli import main\n'
+        'import sys; from aesop.cli.runs import main\n'
         'try: main("train", ["--help"])\n'
         'finally: assert "torch" not in sys.modules'
     )
@@ -68,7 +71,7 @@ def test_help_loads_no_framework():
 def test_training_and_upscaling_start_without_what_they_may_not_need():
     """What these packages take to load would come before every first iteration."""
     command = (
-        'import sys, aesop.engine.train, aesop.engine.test, aesop.upscale.folder, aesop.upscale.networks\n'
+        'import sys, aesop.training.loop, aesop.evaluation.test_run, aesop.upscale.folder, aesop.upscale.networks\n'
         'slow = "torchvision lpips scipy skimage matplotlib tensorboard torchmetrics lmdb torch._dynamo".split()\n'
         'print(sorted(sys.modules.keys() & slow))'
     )

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from aesop.archs import build_network
+from aesop.cli.runs import main
 from aesop.data import build_dataset
-from aesop.engine.cli import main
 from aesop.metrics import build_metric, table
 from aesop.registry import ARCHS, DATASETS, LOSSES, METRICS
 

@@ -12,7 +12,7 @@ import torch
 import yaml
 
 from aesop.archs import build_network
-from aesop.engine.cli import main
+from aesop.cli.runs import main
 from aesop.options import load_options
 from tests.tiny import backbones, make_images, overrides  # noqa: F401  (a fixture)
 
@@ -75,11 +75,12 @@ def test_no_option_file_is_left_out():
 
 
 def test_the_small_study_trains_on_no_image_of_set5():
-    """BSDS400 has one, larger: `python -m aesop.data.check` finds it."""
+    """BSDS400 has one, larger: `python -m aesop.data.preparation.check` finds it."""
     for stage in ('psnr', 'ae', 'esrgan', 'ldl', 'aesop'):
-        listed = load_options(FILES[f'small/{stage}.yml']).datasets['train']['meta_info']
-        names = (ROOT / listed).read_text().split()
-        assert len(set(names)) == 399 and 'train_302003.jpg' not in names
+        sets = load_options(FILES[f'small/{stage}.yml']).datasets
+        trained, validated = ((ROOT / sets[key]['meta_info']).read_text().split() for key in ('train', 'val'))
+        assert len({*trained, *validated}) == len(trained) + len(validated) == 399
+        assert 'train_302003.jpg' not in trained
 
 
 def test_no_two_recipes_share_a_folder():

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from aesop.data.meta_info import read_meta_info
+from aesop.data.datasets.meta_info import read_meta_info
 from aesop.errors import UserError
 from aesop.options import load_options
 

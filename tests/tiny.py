@@ -12,9 +12,9 @@ import torchvision
 
 from aesop.archs import vgg as vgg_module
 from aesop.archs.backbones import backbone_state_dict
-from aesop.images import save_image
 from aesop.metrics import dists, fid, lpips, no_reference
 from aesop.registry import ARCHS
+from aesop.utils.images import save_image
 
 PATCH = 32
 SMALL = {'num_feat': 8, 'num_block': 1, 'num_grow_ch': 4, 'input_size': PATCH}

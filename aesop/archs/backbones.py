@@ -6,8 +6,8 @@ from pathlib import Path
 
 from torch import Tensor
 
-from aesop import checkpoint
 from aesop.errors import Unavailable, UserError
+from aesop.utils import checkpoint
 
 logger = logging.getLogger(__name__)
 

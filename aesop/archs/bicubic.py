@@ -2,8 +2,8 @@
 
 from torch import Tensor, nn
 
-from aesop.imresize import imresize
 from aesop.registry import ARCHS
+from aesop.utils.imresize import imresize
 
 
 @ARCHS.register()

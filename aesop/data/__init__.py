@@ -3,11 +3,11 @@
 import inspect
 from typing import Any
 
-from aesop.data import bicubic, paired, realesrgan, single  # noqa: F401
-from aesop.data.base import ImageDataset
+from aesop.data.datasets import bicubic, paired, realesrgan, single  # noqa: F401
+from aesop.data.datasets.base import ImageDataset
 from aesop.data.loader import train_loader, val_loader, waiting_advice
-from aesop.imresize import imresize
 from aesop.registry import DATASETS
+from aesop.utils.imresize import imresize
 
 # Keys of a data set's YAML block that are read by whoever makes the loader or validates, not by the data set.
 LOADER_KEYS = frozenset(

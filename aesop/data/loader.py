@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, default_collate
 
-from aesop.data.base import ImageDataset
+from aesop.data.datasets.base import ImageDataset
 from aesop.errors import UserError
-from aesop.images import to_tensor
+from aesop.utils.images import to_tensor
 
 Batch = dict[str, Any]  # stacked (N, C, H, W) tensors, and lists of N names
 

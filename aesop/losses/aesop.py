@@ -19,10 +19,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from aesop.archs import build_network
-from aesop.checkpoint import load_network
 from aesop.errors import UserError, at
 from aesop.losses.pixel import CRITERIA, Criterion, Reduction, choose
 from aesop.registry import LOSSES
+from aesop.utils.checkpoint import load_network
 
 log = logging.getLogger(__name__)
 

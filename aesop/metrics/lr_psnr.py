@@ -4,11 +4,11 @@ from typing import Literal
 
 from torch import Tensor
 
-from aesop.images import quantise
-from aesop.imresize import imresize
 from aesop.metrics.metric import Metric
 from aesop.metrics.psnr_ssim import psnr
 from aesop.registry import METRICS
+from aesop.utils.images import quantise
+from aesop.utils.imresize import imresize
 
 
 @METRICS.register()

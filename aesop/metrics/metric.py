@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from aesop.errors import UserError
-from aesop.images import quantise, to_y
 from aesop.losses.pixel import choose
+from aesop.utils.images import quantise, to_y
 
 logger = logging.getLogger(__name__)
 

@@ -5,11 +5,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from aesop import checkpoint, distributed
 from aesop.errors import UserError, at
 from aesop.models.sr import SRModel
 from aesop.options import Options
 from aesop.registry import MODELS
+from aesop.utils import checkpoint, distributed
 
 
 @MODELS.register()

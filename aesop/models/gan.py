@@ -5,7 +5,6 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from aesop import distributed
 from aesop.archs.spsrnet import GradientMap
 from aesop.errors import UserError
 from aesop.losses import artifact_map
@@ -13,6 +12,7 @@ from aesop.losses.gan import discriminator_losses, generator_loss
 from aesop.models.sr import SRModel
 from aesop.options import Options
 from aesop.registry import MODELS
+from aesop.utils import distributed
 
 NOT_RELATIVISTIC = ('SRGANModel', 'RealESRGANModel', 'AesopRealESRGANArtifactsDisModel')
 

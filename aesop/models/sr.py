@@ -7,15 +7,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from aesop import checkpoint, distributed
 from aesop.archs import build_network
 from aesop.errors import UserError, at
 from aesop.losses import build_loss
-from aesop.models.descent import Descent, build_optimiser, load_state
-from aesop.models.runtime import Runtime
-from aesop.models.schedulers import build_schedule
+from aesop.models.gradient_step import Descent, build_optimiser, load_state
+from aesop.models.precision import Runtime
+from aesop.models.schedules import build_schedule
 from aesop.options import Options
 from aesop.registry import MODELS
+from aesop.utils import checkpoint, distributed
 
 State = dict[str, Any]
 OTHER_RUN = (

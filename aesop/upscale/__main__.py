@@ -16,9 +16,8 @@ logger = logging.getLogger('aesop.upscale')
 
 def main(arguments: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(arguments)
-    from aesop.engine.cli import DONE, STOPPED, USER_ERROR  # here: `--help` answers at once
-    from aesop.engine.logs import console
-    from aesop.errors import UserError
+    from aesop.errors import DONE, STOPPED, USER_ERROR, UserError  # here: `--help` answers at once
+    from aesop.run.logs import console
 
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # it ends like Ctrl-C
     try:
@@ -41,7 +40,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add('input', type=Path, metavar='INPUT', help='an image or a folder; its sub-folders too')
     add('-o', '--output', type=Path, required=True, help='a folder, which gets the same sub-folders; or a file')
-    add('--weights', required=True, metavar='FILE', help='a file, or a name in aesop/weights.yml')
+    add('--weights', required=True, metavar='FILE', help='a file, or a name in aesop/utils/weights.yml')
     add('--key', help='which weights of the file; default: params_ema, if there, else params')
     add('--arch', metavar='BLOCK', help='the network, where it is not told by the weights: {type: RRDBNet, scale: 4}')
     add('--suffix', default='', help='follows the names of the results, e.g. _x4')
@@ -88,7 +87,7 @@ def _upscale(args: argparse.Namespace) -> list[str]:
 
 
 def _runtime(args: argparse.Namespace):  # noqa: ANN202
-    from aesop.models.runtime import Runtime, find_device
+    from aesop.models.precision import Runtime, find_device
     from aesop.options import load_options
 
     asked = {'precision': args.precision, 'compile': args.compile, 'cudnn_benchmark': False}  # sizes vary

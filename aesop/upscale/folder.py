@@ -16,11 +16,11 @@ from torch import Tensor, nn
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from aesop.engine.tiling import TiledPrediction, step_of
 from aesop.errors import UserError
-from aesop.images import EXTENSIONS, image_size, list_images
-from aesop.models.runtime import Runtime, hold
+from aesop.evaluation.tiling import TiledPrediction, step_of
+from aesop.models.precision import Runtime, hold
 from aesop.upscale.photo import FORMATS, Photo, read_photo, write_photo
+from aesop.utils.images import EXTENSIONS, image_size, list_images
 
 THREADS = 2  # for reading, and as many for writing
 AHEAD = 4  # images read before they are needed; results wait for their thread alone, since they are large

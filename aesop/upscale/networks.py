@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from aesop.archs import build_network
-from aesop.checkpoint import StateDict, esrgan_name, find_weights, fit, read_weights
 from aesop.errors import UserError, at
 from aesop.options import load_options
+from aesop.utils.checkpoint import StateDict, esrgan_name, find_weights, fit, read_weights
 
 logger = logging.getLogger(__name__)
 

@@ -15,8 +15,8 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from aesop.errors import UserError
-from aesop.images import decode_image, to_tensor, to_uint8, to_uint16
-from aesop.imresize import imresize
+from aesop.utils.images import decode_image, to_tensor, to_uint8, to_uint16
+from aesop.utils.imresize import imresize
 
 logger = logging.getLogger(__name__)
 

@@ -29,11 +29,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from aesop.data import build_dataset, lmdb
+from aesop.data import build_dataset
 from aesop.data.loader import Loader
+from aesop.data.storage import lmdb
 from aesop.errors import UserError
-from aesop.images import list_images, read_image, save_image
-from aesop.imresize import imresize
+from aesop.utils.images import list_images, read_image, save_image
+from aesop.utils.imresize import imresize
 from scripts import create_lmdb
 from scripts.benchmarks import measure
 from scripts.benchmarks.measure import Row, Table
@@ -287,7 +288,7 @@ def timed_pair(title: str, plain: Callable[[], object], ours: Callable[[], objec
 
 
 def plain_imresize(image: np.ndarray, scale: float) -> np.ndarray:
-    """`aesop.imresize.imresize` of an HWC array, as it is defined: output row by output row, then column by column."""
+    """`aesop.imresize` of an HWC array, as it is defined: output row by output row, then column by column."""
     out = image.astype(np.float64)
     for axis in (0, 1):
         out = np.moveaxis(out, axis, 0)

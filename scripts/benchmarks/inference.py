@@ -17,9 +17,9 @@ from torch.nn import functional as F
 
 from aesop.archs import build_network
 from aesop.archs.layers import use_plain
-from aesop.engine.tiling import TiledPrediction, step_of
+from aesop.evaluation.tiling import TiledPrediction, step_of
 from aesop.models import build_model
-from aesop.models.runtime import repeated_blocks
+from aesop.models.precision import repeated_blocks
 from aesop.options import load_options
 from scripts.benchmarks import measure
 from scripts.benchmarks.lifelike import lifelike_

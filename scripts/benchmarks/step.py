@@ -19,14 +19,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from aesop import checkpoint
 from aesop.archs import build_network
 from aesop.archs.layers import use_plain
 from aesop.errors import UserError
-from aesop.images import read_image, to_tensor
-from aesop.imresize import imresize
 from aesop.models import build_model
 from aesop.options import Options, load_options
+from aesop.utils import checkpoint
+from aesop.utils.images import read_image, to_tensor
+from aesop.utils.imresize import imresize
 from scripts.benchmarks import measure
 from scripts.benchmarks.lifelike import lifelike_, vgg_state
 from scripts.benchmarks.measure import FlopCounter, Table, Timing, in_own_process, interleave

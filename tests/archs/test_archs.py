@@ -7,10 +7,10 @@ import json
 import pytest
 import torch
 
-from aesop import checkpoint
 from aesop.archs import build_network
 from aesop.errors import UserError
 from aesop.registry import ARCHS
+from aesop.utils import checkpoint
 from tests.golden import fill_, image
 
 SMALL = [

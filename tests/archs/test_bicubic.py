@@ -1,7 +1,7 @@
 import torch
 
 from aesop.archs import build_network
-from aesop.imresize import imresize
+from aesop.utils.imresize import imresize
 from tests.golden import image
 
 

@@ -1,11 +1,11 @@
 import pytest
 import torch
 
-from aesop import checkpoint
 from aesop.archs import build_network
 from aesop.archs.rrdbnet import RRDBNet
 from aesop.archs.rrdbnet_legacy import RRDBNet_LEGACY
 from aesop.errors import UserError
+from aesop.utils import checkpoint
 from tests.golden import fill_, image
 
 TINY = {'nf': 8, 'nb': 2, 'gc': 4}

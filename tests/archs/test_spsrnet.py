@@ -3,10 +3,10 @@ import logging
 import pytest
 import torch
 
-from aesop import checkpoint
 from aesop.archs.rrdbnet import RRDBNet
 from aesop.archs.spsrnet import GradientMap, SPSRNet
 from aesop.errors import UserError
+from aesop.utils import checkpoint
 from tests.golden import fill_, image
 
 TINY = {'nf': 8, 'nb': 20, 'gc': 4}

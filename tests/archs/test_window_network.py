@@ -4,11 +4,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from aesop import checkpoint
 from aesop.archs import build_network
 from aesop.archs.layers import use_plain
 from aesop.archs.window_attention import SwinBlock
 from aesop.errors import UserError
+from aesop.utils import checkpoint
 from tests.golden import fill_, image, photograph
 
 SWINIR = {'type': 'SwinIR', 'upscale': 4, 'img_size': 8, 'window_size': 4, 'depths': [2], 'embed_dim': 8}

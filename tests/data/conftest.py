@@ -2,9 +2,9 @@ import cv2
 import numpy as np
 import pytest
 
-from aesop.data import lmdb
-from aesop.images import list_images, save_image
-from aesop.imresize import imresize
+from aesop.data.storage import lmdb
+from aesop.utils.images import list_images, save_image
+from aesop.utils.imresize import imresize
 
 SIZES = [(40, 56), (48, 48), (64, 40), (52, 44), (41, 59)]  # the last is no multiple of 4
 

@@ -10,10 +10,10 @@ import torch
 from torch.utils.data import Dataset
 
 from aesop.data import build_dataset, train_loader, val_loader, waiting_advice
-from aesop.data.bicubic import BicubicImageDataset
+from aesop.data.datasets.bicubic import BicubicImageDataset
 from aesop.data.loader import prefetched
 from aesop.errors import UserError
-from aesop.images import save_image, to_tensor
+from aesop.utils.images import save_image, to_tensor
 
 
 @pytest.fixture

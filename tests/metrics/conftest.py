@@ -2,7 +2,7 @@ import pytest
 import torch
 from skimage import data
 
-from aesop.images import to_tensor
+from aesop.utils.images import to_tensor
 
 
 @pytest.fixture(scope='session')

@@ -3,8 +3,8 @@ import math
 import pytest
 import torch
 
-from aesop.images import quantise, to_y
 from aesop.metrics import build_metric
+from aesop.utils.images import quantise, to_y
 from tests.golden import fill_, image
 
 ARCH = {

@@ -7,8 +7,8 @@ import torch
 import torchvision
 
 from aesop.errors import UserError
-from aesop.images import quantise
 from aesop.metrics import build_metric
+from aesop.utils.images import quantise
 
 
 @pytest.fixture(scope='module')

@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from aesop.errors import UserError
-from aesop.images import to_uint8
 from aesop.metrics import build_metric, fid
+from aesop.utils.images import to_uint8
 
 
 class TinyInception(nn.Module):

@@ -8,8 +8,8 @@ import torch
 import torchvision
 
 from aesop.errors import UserError
-from aesop.images import read_image, to_tensor
 from aesop.metrics import build_metric
+from aesop.utils.images import read_image, to_tensor
 
 WEIGHTS = Path(__file__).parents[2] / '../shared/weights'
 needs_weights = pytest.mark.skipif(not WEIGHTS.is_dir(), reason='needs the pretrained AlexNet of ../shared/weights')

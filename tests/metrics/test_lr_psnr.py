@@ -2,9 +2,9 @@ import pytest
 import torch
 
 from aesop.errors import UserError
-from aesop.images import quantise, to_y
-from aesop.imresize import imresize
 from aesop.metrics import build_metric
+from aesop.utils.images import quantise, to_y
+from aesop.utils.imresize import imresize
 
 
 def test_the_bicubic_input_is_met_exactly(photograph):

@@ -7,8 +7,8 @@ import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from aesop.errors import UserError
-from aesop.images import to_uint8, to_y
 from aesop.metrics import build_metric
+from aesop.utils.images import to_uint8, to_y
 from tests.golden import image
 
 TABLE = json.loads((Path(__file__).parents[1] / 'data/metrics.json').read_text())

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from aesop.models import build_model
-from tests.engine.test_train import torchrun
+from tests.training.test_loop import torchrun
 
 from .test_steps import (
     AE,

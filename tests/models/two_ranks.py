@@ -6,7 +6,7 @@ import sys
 import torch
 import torch.distributed as dist
 
-from aesop import distributed
+from aesop.utils import distributed
 from tests.models import test_two_ranks as cases
 
 if __name__ == '__main__':

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from aesop.engine.cli import main
+from aesop.cli.runs import main
 from aesop.options import load_options
 from aesop.registry import ARCHS, DATASETS, LOSSES, METRICS, MODELS
 from tests.tiny import backbones, make_images, overrides  # noqa: F401  (a fixture)

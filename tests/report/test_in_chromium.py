@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from aesop.analysis.autoencoder import autoencoder_of
-from aesop.analysis.pd_curve import Point
-from aesop.analysis.report.page import build_page
-from aesop.analysis.report.pictures import Format
-from aesop.analysis.report.results import read_results
-from aesop.images import read_image
 from aesop.options import load_options
+from aesop.reporting.autoencoder import autoencoder_of
+from aesop.reporting.pd_curve import Point
+from aesop.reporting.report.page import build_page
+from aesop.reporting.report.pictures import Format
+from aesop.reporting.report.results import read_results
+from aesop.utils.images import read_image
 
 pytestmark = pytest.mark.browser
 

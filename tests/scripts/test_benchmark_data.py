@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from aesop.errors import UserError
-from aesop.images import save_image
+from aesop.utils.images import save_image
 from scripts import benchmark
 from scripts.benchmarks import data
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from aesop.data import build_dataset
-from aesop.images import read_image, save_image
+from aesop.utils.images import read_image, save_image
 from scripts import create_lmdb
 from scripts.create_lmdb import main
 

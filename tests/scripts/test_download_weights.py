@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from aesop import checkpoint
 from aesop.archs import build_network
 from aesop.errors import UserError
+from aesop.utils import checkpoint
 from scripts.download_weights import main
 
 FOLDER = Path('experiments/pretrained_models')

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 import yaml
 
-from aesop.engine.cli import main as run
-from aesop.images import read_image, save_image
-from aesop.imresize import imresize
+from aesop.cli.runs import main as run
+from aesop.utils.images import read_image, save_image
+from aesop.utils.imresize import imresize
 from scripts import evaluate_folder as script
 
 ROOT = Path(__file__).parents[2]

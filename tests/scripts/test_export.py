@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from aesop import checkpoint
 from aesop.archs import build_network
 from aesop.errors import UserError
+from aesop.utils import checkpoint
 from scripts import export as script
 from tests.golden import fill_, image
 

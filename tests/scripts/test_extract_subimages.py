@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aesop.images import read_image, save_image
+from aesop.utils.images import read_image, save_image
 from scripts.extract_subimages import main
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aesop.images import save_image
+from aesop.utils.images import save_image
 from scripts.plot_loss_maps import main
 
 pytestmark = pytest.mark.usefixtures('coarse')

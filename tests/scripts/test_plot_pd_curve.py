@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from aesop.analysis import pd_curve
+from aesop.reporting import pd_curve
 from scripts.plot_pd_curve import main
 
 pytestmark = pytest.mark.usefixtures('coarse')

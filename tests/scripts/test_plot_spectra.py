@@ -3,7 +3,7 @@ import csv
 import numpy as np
 import pytest
 
-from aesop.images import save_image
+from aesop.utils.images import save_image
 from scripts.plot_spectra import main
 
 pytestmark = pytest.mark.usefixtures('coarse')

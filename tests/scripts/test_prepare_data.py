@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 import yaml
 
-from aesop.data import build_dataset, prepare
-from aesop.data.parallel import cores
-from aesop.download import sha256
-from aesop.images import read_image, save_image
-from aesop.imresize import imresize
+from aesop.data import build_dataset
+from aesop.data.preparation import prepare
+from aesop.data.preparation.parallel import cores
+from aesop.utils.download import sha256
+from aesop.utils.images import read_image, save_image
+from aesop.utils.imresize import imresize
 from scripts import prepare_data
 from scripts.prepare_data import main
 from tests.golden import GOLDEN

@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 import torch
 
-from aesop import checkpoint
 from aesop.archs import build_network
 from aesop.errors import UserError
-from aesop.images import read_image, save_image, to_tensor, to_uint8
 from aesop.models import build_model
-from aesop.models.runtime import Runtime
+from aesop.models.precision import Runtime
 from aesop.options import load_options
 from aesop.upscale import folder
 from aesop.upscale.__main__ import main
 from aesop.upscale.folder import Outcome, Upscaler, find_jobs, run
+from aesop.utils import checkpoint
+from aesop.utils.images import read_image, save_image, to_tensor, to_uint8
 from tests.golden import fill_
 
 NET = {'type': 'SRVGGNetCompact', 'num_feat': 8, 'num_conv': 2, 'upscale': 2}

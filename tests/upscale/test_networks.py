@@ -3,10 +3,10 @@ import json
 import pytest
 import torch
 
-from aesop import checkpoint
 from aesop.archs import build_network
 from aesop.errors import UserError
 from aesop.upscale.networks import detect, load_generator
+from aesop.utils import checkpoint
 from tests.golden import fill_
 
 RRDB = {'type': 'RRDBNet', 'num_in_ch': 3, 'num_out_ch': 3, 'num_feat': 8, 'num_block': 2, 'num_grow_ch': 4}

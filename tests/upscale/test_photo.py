@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from PIL import Image, ImageCms
 
 from aesop.errors import UserError
-from aesop.imresize import imresize
 from aesop.upscale.photo import _chunk, read_photo, write_photo
+from aesop.utils.imresize import imresize
 
 RNG = np.random.default_rng(0)
 RGBA = RNG.integers(0, 256, (6, 9, 4), dtype=np.uint8)

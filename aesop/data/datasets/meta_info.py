@@ -1,0 +1,49 @@
+"""Lists of images: one a line, as BasicSR and Real-ESRGAN write them."""
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from aesop.data.preparation.parallel import whole_file
+from aesop.errors import UserError
+from aesop.utils.images import EXTENSIONS
+
+_SHAPE = re.compile(r'\s+\(\d+,\s*\d+,\s*\d+\).*$')  # (height,width,channels), and in an LMDB the level of compression
+
+
+def read_meta_info(path: str | Path) -> list[tuple[str, ...]]:
+    """The file names of each line: `name`, `name (h,w,c)`, `name (h,w,c) level`, or `gt name, lq name` of a pair.
+
+    What follows a name after a space is ignored, unless it ends as an image's name does.
+
+    Raises:
+        UserError: the file is missing, is no text, names nothing, or something outside its folder.
+    """
+    try:
+        lines = Path(path).read_text(encoding='utf-8-sig').splitlines()
+    except FileNotFoundError:
+        raise UserError(
+            f'{path}: there is no such file; correct meta_info, or leave it out to use all images'
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f'{path}: this cannot be read as a list of images ({error}); write one name a line') from None
+    names = [_names(_SHAPE.sub('', line).strip()) for line in lines if line.strip()]
+    if not names:
+        raise UserError(f'{path}: this file names no image; write one path a line')
+    if outside := [name for of_line in names for name in of_line if '..' in name.split('/')]:
+        raise UserError(f'{path}: {outside[0]} leaves the folder; write paths without ..')
+    return names
+
+
+def write_meta_info(path: Path, images: Iterable[tuple[str, Sequence[int]]], level: int | None = None) -> None:
+    """BasicSR's list: `name (h,w,c)` a line, and in an LMDB the `level` of its PNG compression."""
+    end = '' if level is None else f' {level}'
+    with whole_file(path) as part:
+        part.write_text(''.join(f'{name} ({",".join(map(str, shape))}){end}\n' for name, shape in images), 'utf-8')
+
+
+def _names(line: str) -> tuple[str, ...]:
+    for names in (line.split(', '), [line]):  # a comma may be part of a name
+        if all(Path(name).suffix.lower() in EXTENSIONS for name in names):
+            return tuple(map(str.strip, names))
+    return (line.split()[0],)

@@ -1,0 +1,89 @@
+"""Ground truths and low-resolution images, both from files."""
+
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from aesop.data.datasets.base import below
+from aesop.data.datasets.crops import CropDataset
+from aesop.data.datasets.meta_info import read_meta_info
+from aesop.data.datasets.transforms import Window
+from aesop.data.storage.source import Size
+from aesop.errors import UserError
+from aesop.registry import DATASETS
+
+
+@DATASETS.register()
+@dataclass(kw_only=True, eq=False, repr=False)
+class PairedImageDataset(CropDataset):
+    """Pairs of files that share their place below the two roots; suffixes may differ.
+
+    A low-resolution side must be the ground truth's divided by `scale`, rounded down or up; both are then cut to the
+    rounded-down size.
+
+    Args:
+        dataroot_gt, dataroot_lq: folders.
+        filename_tmpl: the low-resolution file's name, made of the ground truth's: `{}x4` pairs 1x4.png with 1.png.
+
+    Raises:
+        UserError: a folder is missing or empty, or images are without partner (all are named).
+    """
+
+    dataroot_gt: str
+    dataroot_lq: str | None = None
+    filename_tmpl: str = '{}'
+
+    def _find(self) -> tuple[list[tuple[Path, ...]], list[str]]:
+        if not self.dataroot_lq:
+            raise UserError(
+                f'{self} needs dataroot_lq; where there are no low-resolution files, '
+                'use `type: BicubicImageDataset`, which makes them from dataroot_gt'
+            )
+        gts = self._list(self.dataroot_gt)
+        lqs = {below(self.dataroot_lq, path): path for path in self._source.list(self.dataroot_lq)}
+        names = [below(self.dataroot_gt, path) for path in gts]
+        partners = self._named_partners() or [self._partner(name) for name in names]
+        alone = {
+            name: f'{gt}: {self.dataroot_lq} holds no {partner} for it'
+            for gt, name, partner in zip(gts, names, partners)
+            if partner not in lqs
+        }
+        if not (self.meta_info or self.meta_info_file):
+            without = sorted(lqs.keys() - set(partners))
+            alone |= {str(lqs[name]): f'{lqs[name]}: {self.dataroot_gt} holds no image for it' for name in without}
+        pairs = [(gt, name, lqs[partner]) for gt, name, partner in zip(gts, names, partners) if name not in alone]
+        if alone and (self.on_error == 'raise' or self.gt_size is not None or not pairs):
+            remedy = (
+                f"complete the folders or set filename_tmpl (now '{self.filename_tmpl}'; e.g. '{{}}x4' for 1x4.png)"
+            )
+            raise UserError([f'{self}: each ground truth needs its low-resolution image: {remedy}', *alone.values()])
+        self.left_out |= alone
+        return [(gt, lq) for gt, _, lq in pairs], [name for _, name, _ in pairs]
+
+    def _named_partners(self) -> list[str]:
+        """The low-resolution images, where `meta_info` names one beside each ground truth."""
+        lines = read_meta_info(self._meta()) if self._meta() else []
+        if not all(len(names) == 2 for names in lines):
+            return []
+        return [below(self.dataroot_lq, path) for path in self._below(self.dataroot_lq, [lq for _, lq in lines])]
+
+    def _partner(self, name: str) -> str:
+        path = PurePosixPath(name)
+        try:
+            return str(path.with_name(self.filename_tmpl.format(path.name)))
+        except (LookupError, ValueError):
+            raise UserError(f"{self}: filename_tmpl '{self.filename_tmpl}' is not a name with one {{}} in it") from None
+
+    def _problem(self, item: tuple[Path, ...], sizes: list[Size]) -> str | None:
+        (gt_h, gt_w), (lq_h, lq_w) = sizes
+        if all(gt // self.scale <= lq <= -(-gt // self.scale) for gt, lq in ((gt_h, lq_h), (gt_w, lq_w))):
+            return super()._problem(item, sizes)
+        return (
+            f'{item[1]}: {lq_h}x{lq_w} pixels (height x width) is not 1/{self.scale} of the {gt_h}x{gt_w} of '
+            f'{item[0]}; make it anew, or correct scale or the folders'
+        )
+
+    def _cut(self, images: list[np.ndarray], window: Window) -> tuple[np.ndarray, np.ndarray]:
+        gt, lq = images
+        return self._part(gt, window.times(self.scale)), self._part(lq, window)

@@ -1,0 +1,1 @@
+"""The degradation of Real-ESRGAN, on the device."""

@@ -1,0 +1,1 @@
+"""Makes data sets ready, and looks them over."""

@@ -1,0 +1,1 @@
+"""Runs a model over data sets, and makes results of the scores."""

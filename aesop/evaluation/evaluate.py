@@ -1,0 +1,366 @@
+"""Runs a model over a whole data set: every rank its share, the numbers those of a single one."""
+
+import json
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+from tqdm import tqdm
+
+from aesop.data import val_loader
+from aesop.errors import Unavailable, UserError, at
+from aesop.evaluation.journal import Journal, Record
+from aesop.evaluation.tiling import TiledPrediction, is_out_of_memory, step_of
+from aesop.metrics import Metric, build_metric
+from aesop.models import SRModel
+from aesop.options import Options
+from aesop.registry import METRICS
+from aesop.run.preflight import metric_blocks
+from aesop.utils import distributed
+from aesop.utils.images import save_image, to_uint8
+
+logger = logging.getLogger(__name__)
+
+Metrics = dict[str, Metric]
+SAVERS = 4  # threads that encode and write images
+UNSAVED = 8  # batches that may wait for them
+DIGITS = 10  # significant ones of a score: the last bits of a float64 depend on where in memory an image lies
+
+
+@dataclass
+class Evaluation:
+    """What came out for a data set.
+
+    Attributes:
+        mean: the score of each metric over the set.
+        images: each image's scores by its name, in the data set's order; a metric of whole sets has none.
+        missing: metrics without a score over the set, and why.
+        left_out: images that are not in the numbers, and why.
+    """
+
+    mean: dict[str, float] = field(default_factory=dict)
+    images: dict[str, dict[str, float]] = field(default_factory=dict)
+    missing: dict[str, str] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
+
+
+def build_metrics(
+    options: Options,
+    datasets: Iterable[str],
+    device: torch.device | str,
+    missing: dict[str, dict[str, str]] | None = None,
+) -> dict[str, Metrics]:
+    """The metrics of each `datasets.<name>`, by the names the user gave, on `device`; equal ones are built once.
+
+    Args:
+        missing: gets, for each of the data sets, the metrics that cannot be had here and why; None raises that.
+    """
+    built: dict[str, Metric | Unavailable] = {}
+    metrics: dict[str, Metrics] = {}
+    for dataset in datasets:
+        place, blocks = metric_blocks(options, dataset)
+        content = {name: json.dumps(block, sort_keys=True) for name, block in blocks.items()}
+        for name, block in blocks.items():
+            if content[name] not in built:
+                built[content[name]] = _build(f'{place}.{name}', block, device, missing is not None)
+        all_of_them = {name: built[key] for name, key in content.items()}
+        metrics[dataset] = {name: one for name, one in all_of_them.items() if isinstance(one, Metric)}
+        if missing is not None:
+            missing[dataset] = {name: str(one) for name, one in all_of_them.items() if not isinstance(one, Metric)}
+    return metrics
+
+
+def _build(place: str, block: dict[str, Any], device: torch.device | str, lenient: bool) -> Metric | Unavailable:
+    try:
+        with at(place):
+            try:
+                return build_metric(block).to(device)
+            except ImportError as error:
+                raise Unavailable(f'a package that {block["type"]} needs cannot be used: {error}') from error
+    except Unavailable as error:
+        if not lenient:
+            raise
+        logger.warning('%s; the metric is missing in the results', error)
+        return error
+
+
+def protocols_of(options: Options, dataset: str, metrics: Metrics) -> dict[str, dict[str, Any]]:
+    """How the numbers of `datasets.<dataset>` are made; of a metric that is not among `metrics`, what it is."""
+    protocols = {}
+    for name, block in metric_blocks(options, dataset)[1].items():
+        kind = METRICS.get(block['type'])
+        better = block.get('better') or ('higher' if kind.higher_is_better else 'lower')
+        absent = {'metric': kind.__name__, 'better': better}
+        protocols[name] = metrics[name].protocol if name in metrics else absent
+        if options.datasets[dataset].get('color') == 'y':
+            protocols[name] |= {'colour': 'Y (BT.601), of the data set'}
+    return protocols
+
+
+def prediction(model: SRModel) -> TiledPrediction:
+    """`model.predict` in tiles, as `val.tile` and `val.tile_overlap` say, in pixels of the LR image."""
+    val = model.options.val
+    of_lr = 1
+    scale = model.options.scale
+    if hasattr(model.net_g, 'encoder'):  # an auto-encoder: what goes in has the size of what comes out
+        of_lr, scale = scale, 1
+    tile = val.tile and of_lr * val.tile
+    return TiledPrediction(model.predict, scale, tile, of_lr * val.tile_overlap, step_of(model.net_g))
+
+
+def evaluate(
+    model: SRModel,
+    dataset: Any,
+    metrics: Metrics,
+    image_path: Callable[[str], Path] | None = None,
+    limit: int | None = None,
+    *,
+    batch_size: int = 1,
+    num_workers: int = 0,
+    lenient: bool = False,
+    skip_bad: bool = False,
+    journal: tuple[Journal, str] | None = None,
+) -> Evaluation:
+    """Predicts every image of `dataset` and measures it.
+
+    Batches are of images that follow each other and have one size; they are the same on any number of ranks.
+
+    Args:
+        model: or whatever has a `condition`, a `device` and a `predict` as models do.
+        metrics: by name, as `build_metrics` returns them for each data set.
+        image_path: where to write the prediction of an image, given its name; None writes none.
+        limit: stop after this many images (a trial run).
+        lenient: a metric that fails is missing in the result; otherwise that is raised.
+        skip_bad: an image that cannot be read is left out; otherwise that is raised.
+        journal: where finished batches are noted, and the name of this data set there.
+    """
+    return _Evaluator(model, dataset, metrics, image_path, lenient, journal).run(
+        limit, batch_size, num_workers, skip_bad
+    )
+
+
+class _Evaluator:
+    """One pass over a data set on this rank."""
+
+    def __init__(
+        self,
+        model: SRModel,
+        dataset: Any,
+        metrics: Metrics,
+        image_path: Callable[[str], Path] | None,
+        lenient: bool,
+        journal: tuple[Journal, str] | None,
+    ) -> None:
+        self._model, self._dataset, self._metrics = model, dataset, metrics
+        self._image_path, self._lenient = image_path, lenient
+        self._journal, self._key = journal or (None, '')
+        self._failed: set[str] = set()  # metrics whose error has been shown
+        self._predict = prediction(model) if isinstance(model, SRModel) else model.predict
+
+    def run(self, limit: int | None, batch_size: int, num_workers: int, skip_bad: bool) -> Evaluation:
+        count = len(self._dataset) if limit is None else min(limit, len(self._dataset))
+        starts = range(0, count, batch_size)[distributed.rank() :: distributed.world_size()]
+        done = {start: self._read(start) for start in starts}
+        todo = {start: range(start, min(start + batch_size, count)) for start in starts if done[start] is None}
+        records = [record for batch in done.values() for record in batch or ()]
+        images = _Skipping(self._dataset) if skip_bad else self._dataset
+        loader = iter(val_loader(images, [n for batch in todo.values() for n in batch], num_workers))
+        bar = tqdm(
+            total=sum(len(range(start, min(start + batch_size, count))) for start in starts),
+            initial=len(records),
+            desc=self._dataset.name,
+            unit='image',
+            leave=False,
+            disable=None if distributed.is_main() else True,
+        )
+        with bar, ThreadPoolExecutor(SAVERS) as self._savers:
+            self._unsaved: deque[tuple[int, list[Record], list[Future[None]]]] = deque()
+            problems: list[str] = []
+            try:
+                for start, batch in todo.items():
+                    distributed.progress(f'evaluating {self._dataset.name}')
+                    of_batch, saved = self._batch(list(islice(loader, len(batch))))
+                    records += of_batch
+                    self._unsaved.append((start, of_batch, saved))
+                    self._note(UNSAVED)
+                    bar.update(len(batch))
+                self._note(0)
+            except UserError as error:  # raised by all ranks when all have come to the end
+                problems = error.problems
+        return self._collect(records, problems)
+
+    def _batch(self, samples: list[dict[str, Any]]) -> tuple[list[Record], list[Future[None]]]:
+        """The records of some images, and their files on the way to the disk."""
+        records, saved = [], []
+        for group in _of_one_size(samples):
+            if 'left_out' in group[0]:
+                records.append(_record(group[0]) | {'left_out': group[0]['left_out'][0]})
+                continue
+            lq, gt = (self._stack(group, key) for key in ('lq', 'gt'))
+            sr = self._predict(self._stack(group, self._model.condition))
+            of_group = [_record(sample) for sample in group]
+            for name, metric in self._metrics.items():
+                self._measure(name, metric, of_group, sr, gt, lq)
+            records += of_group
+            if self._image_path is not None:
+                paths = [self._image_path(record['name']) for record in of_group]
+                arrays = [to_uint8(image.expand(3, -1, -1)) for image in sr]
+                saved += [self._savers.submit(_write, *each) for each in zip(paths, arrays)]
+        return records, saved
+
+    def _stack(self, group: list[dict[str, Any]], key: str) -> Tensor | None:
+        return torch.cat([sample[key] for sample in group]).to(self._model.device) if key in group[0] else None
+
+    def _measure(
+        self, name: str, metric: Metric, records: list[Record], sr: Tensor, gt: Tensor | None, lq: Tensor | None
+    ) -> None:
+        """Adds the metric's values of some images to their records, or why there are none."""
+        try:
+            scores = _scores(metric, sr, gt, lq)
+        except Exception as error:  # of whatever kind: the other metrics, maybe hours of work, do not depend on it
+            if not self._lenient:
+                with at(f'data set {self._dataset.name}, image {records[0]["name"]}'):
+                    raise
+            for record in records:
+                record['problems'][name] = self._reason(name, error)
+            return
+        for record, score in zip(records, scores):
+            if not metric.per_image:
+                record['scores'][name] = score.cpu()
+            elif torch.isnan(score) and self._lenient:
+                record['problems'][name] = 'it gives no number (NaN)'
+            else:
+                record['scores'][name] = float(f'{score:.{DIGITS}g}')
+
+    def _reason(self, metric: str, error: Exception) -> str:
+        if isinstance(error, UserError):
+            return str(error)
+        if metric not in self._failed:
+            logger.warning('%s fails', metric, exc_info=error)
+            self._failed.add(metric)
+        return f'{type(error).__name__}: {error}'
+
+    def _read(self, start: int) -> list[Record] | None:
+        records = self._journal.read(self._key, start) if self._journal else None
+        if records and self._image_path is not None:
+            files = [self._image_path(record['name']) for record in records if 'left_out' not in record]
+            return records if all(path.is_file() for path in files) else None
+        return records
+
+    def _note(self, may_wait: int) -> None:
+        """Notes the batches whose images are on the disk as done; waits while more than so many are not."""
+        while self._unsaved and (
+            len(self._unsaved) > may_wait or all(future.done() for future in self._unsaved[0][-1])
+        ):
+            start, records, saved = self._unsaved.popleft()
+            for future in saved:
+                try:
+                    future.result()
+                except UserError as error:
+                    if self._journal is not None:
+                        raise
+                    logger.error('%s; training goes on without it', error)  # a full disk is no reason to lose the run
+            if self._journal:
+                self._journal.write(self._key, start, records)
+
+    def _collect(self, records: list[Record], problems: list[str]) -> Evaluation:
+        """The same on every rank: the main one has all records and problems, and tells the others."""
+        shares = distributed.gather((records, problems), everywhere=False)
+        return Evaluation(**distributed.on_main(lambda: asdict(self._summarise(shares))))
+
+    def _summarise(self, shares: list[tuple[list[Record], list[str]]]) -> Evaluation:
+        if problems := [problem for _, of_rank in shares for problem in of_rank]:
+            raise UserError(problems)
+        records = [record for of_rank, _ in shares for record in of_rank]
+        records = sorted(records, key=lambda record: record['index'])
+        left_out = {record['name']: record['left_out'] for record in records if 'left_out' in record}
+        result = Evaluation(left_out=left_out | getattr(self._dataset, 'left_out', {}))
+        records = [record for record in records if 'left_out' not in record]
+        of_image = [name for name, metric in self._metrics.items() if metric.per_image]
+        for record in records:
+            scores = record['scores']
+            result.images[record['name']] = {name: scores[name] for name in of_image if name in scores}
+        if len(result.images) < len(records):
+            logger.warning('data set %s has images of one name; the table shows one of each', self._dataset.name)
+        for name, metric in self._metrics.items():
+            failed = {record['name']: record['problems'][name] for record in records if name in record['problems']}
+            try:
+                if failed:
+                    raise UserError(_shortened(failed))
+                if not records:
+                    raise UserError('there is no image to measure')
+                result.mean[name] = metric.summary([record['scores'][name] for record in records])
+            except UserError as error:
+                if not self._lenient:
+                    raise
+                result.missing[name] = str(error)
+                logger.warning('data set %s: %s is missing: %s', self._dataset.name, name, error)
+        return result
+
+
+def _write(path: Path, image: np.ndarray) -> None:
+    try:
+        save_image(path, image)
+    except OSError as error:
+        with suppress(OSError):
+            path.unlink()  # it may be half an image
+        raise UserError(f'{path} could not be written ({error}): check the free space and the permissions') from error
+
+
+class _Skipping(Dataset):
+    """Hands an image that cannot be read over as a sample that says why."""
+
+    def __init__(self, dataset: Any) -> None:
+        self._dataset = dataset
+
+    def __getitem__(self, n: int) -> dict[str, Any]:
+        try:
+            return self._dataset[n]
+        except UserError as error:
+            return {'index': n, 'name': self._dataset.names[n], 'left_out': str(error)}
+
+
+def _record(sample: dict[str, Any]) -> Record:
+    """Of an image: 'index', 'name', 'scores' (or contributions) and 'problems' by metric; 'left_out' where it is."""
+    return {'index': int(sample['index'][0]), 'name': sample['name'][0], 'scores': {}, 'problems': {}}
+
+
+def _of_one_size(samples: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    """The samples in groups that can be stacked."""
+    groups: dict[Any, list[dict[str, Any]]] = {}
+    for n, sample in enumerate(samples):
+        shapes = n if 'left_out' in sample else tuple(v.shape for k, v in sample.items() if k in ('lq', 'gt'))
+        groups.setdefault(shapes, []).append(sample)
+    yield from groups.values()
+
+
+def _scores(metric: Metric, sr: Tensor, gt: Tensor | None, lq: Tensor | None) -> list[Tensor]:
+    """One after the other where the memory does not suffice for all."""
+    try:
+        scores = list(metric(sr, gt, lq))
+        if len(scores) != len(sr):
+            raise UserError(f'{type(metric).__name__} gives {len(scores)} scores for {len(sr)} images')
+        return scores
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+    torch.cuda.empty_cache()
+    if len(sr) > 1:
+        parts = ([None if x is None else x[n : n + 1] for x in (sr, gt, lq)] for n in range(len(sr)))
+        return [score for part in parts for score in _scores(metric, *part)]
+    raise UserError(f'the memory does not suffice to measure an image of {sr.shape[-1]}x{sr.shape[-2]} pixels')
+
+
+def _shortened(failed: dict[str, str]) -> str:
+    (first, why), *others = failed.items()
+    return f'image {first}: {why}' + (f' (and {len(others)} more images)' if others else '')

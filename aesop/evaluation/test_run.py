@@ -1,0 +1,114 @@
+"""The test run: benchmark sets -> images, `metrics.json`, a table."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from aesop import __version__
+from aesop.data import ImageDataset
+from aesop.errors import DONE, at
+from aesop.evaluation.evaluate import build_metrics, evaluate, protocols_of
+from aesop.evaluation.journal import Journal, fingerprint, forget
+from aesop.evaluation.published import find
+from aesop.evaluation.results import Report, evaluation_of
+from aesop.metrics.metric import weights_sha256
+from aesop.models import SRModel, build_model
+from aesop.options import Options
+from aesop.run import preflight
+from aesop.run.experiment import describe_run
+from aesop.run.logs import also_to
+from aesop.utils import distributed
+from aesop.utils.checkpoint import find_weights
+from aesop.utils.download import sha256
+
+logger = logging.getLogger(__name__)
+
+
+def test(
+    options: Options,
+    device: torch.device,
+    resume: bool = False,
+    skip_bad: bool = False,
+    debug: bool = False,
+) -> int:
+    """Evaluates the network on every `datasets.test*` and `datasets.val*`; returns the exit code.
+
+    Writes `results/<name>/`: images, `metrics.json` with the protocol, `metrics.csv` with every image, `metrics.md`.
+
+    Args:
+        resume: what an interrupted run of the same weights, images and options has finished is not done again.
+        skip_bad: images that cannot be used are left out, and the results say so.
+
+    Raises:
+        UserError: something is missing or does not fit; nothing has been written then.
+    """
+    root = Path('results') / options.name
+    if options.published is not None:
+        with at('published'):
+            find(options.published)  # tells a name that there is not
+    datasets = preflight.prepare(options, ('test', 'val'), root, skip_bad=skip_bad)
+    model = build_model(options, device)
+    if options.path.pretrain_network_g is None and any(True for _ in model.net_g.parameters()):
+        logger.warning('path.pretrain_network_g is not set: the weights of network_g are random')
+    missing: dict[str, dict[str, str]] = {}
+    metrics = build_metrics(options, datasets, device, missing)
+    protocols = {dataset.name: protocols_of(options, key, metrics[key]) for key, dataset in datasets.items()}
+    made = _made(options, model, device)
+    names = {dataset.name: dataset.names for dataset in datasets.values()}
+    about = describe_run()
+    code = about['git']['commit'], about['packages']
+    of = fingerprint(options.to_dict(), made, protocols, missing, names, code, debug)
+    made['evaluation'] = of
+    if resume and distributed.on_main(lambda: evaluation_of(root) == of):
+        logger.info('%s holds the finished results of this evaluation', root)
+        if distributed.is_main():
+            forget(root)  # a kill may have come right before that
+        return DONE
+    with Journal(root, of, resume) as journal:  # from here on ranks write images
+        if distributed.is_main():
+            also_to(root / 'test.log')
+        results = {}
+        for key, dataset in datasets.items():
+            for image, reason in dataset.left_out.items():
+                logger.warning('data set %s, image %s is left out: %s', dataset.name, image, reason)
+            block = options.datasets[key]
+            result = results[dataset.name] = evaluate(
+                model,
+                dataset,
+                metrics[key],
+                _image_path(options, root, dataset) if options.val.save_img else None,
+                limit=2 if debug else None,
+                batch_size=block.get('batch_size_per_gpu', 1),
+                num_workers=block.get('num_worker_per_gpu', 0),
+                lenient=True,
+                skip_bad=skip_bad,
+                journal=(journal, key),
+            )
+            result.missing = missing[key] | result.missing
+        if distributed.is_main():
+            (root / 'options.yml').write_text(options.to_yaml())
+            Report(options.name, results, protocols, made, options.published).write(root)
+            logger.info('results of %s, in %s:\n%s', options.name, root, (root / 'metrics.md').read_text())
+    return DONE
+
+
+def _image_path(options: Options, root: Path, dataset: ImageDataset) -> Callable[[str], Path]:
+    suffix = f'_{options.val.suffix}' if options.val.suffix else ''
+    return lambda name: root / 'visualization' / dataset.name / f'{name}{suffix}.png'
+
+
+def _made(options: Options, model: SRModel, device: torch.device) -> dict[str, Any]:
+    """What all numbers of the run depend on, besides the images."""
+    path = options.path.pretrain_network_g
+    weights = find_weights(path) if path else None
+    return {
+        'weights': path,
+        'param_key': options.path.param_key_g,
+        'weights_sha256': sha256(weights) if weights else None,
+        'parameters_sha256': weights_sha256(model.net_g),
+        'device': torch.cuda.get_device_name(device) if device.type == 'cuda' else 'CPU',
+        'aesop': __version__,
+    }

@@ -1,0 +1,248 @@
+"""Perception-distortion curves, by weights between a PSNR-oriented and a perceptual network (Figures 4, 12 to 18)."""
+
+import csv
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from aesop.archs import build_network
+from aesop.data import ImageDataset
+from aesop.errors import UserError, at
+from aesop.evaluation.evaluate import Metrics, build_metrics, evaluate, metric_blocks, protocols_of
+from aesop.evaluation.journal import fingerprint
+from aesop.models import SRModel, build_model
+from aesop.options import Options, load_options
+from aesop.reporting.figures import COLUMN, beside, drawing, look, write_csv, write_figure, write_whole
+from aesop.reporting.labels import axis_label
+from aesop.run import preflight
+from aesop.run.experiment import describe_run
+from aesop.utils.checkpoint import StateDict, find_weights, load_network, network_state_dict
+from aesop.utils.download import sha256
+from aesop.utils.jsonl import finite
+
+Made = dict[str, dict[str, Any]]  # by method, what its numbers depend on
+KEYS = ('method', 'alpha', 'dataset')
+
+
+@dataclass(frozen=True)
+class Point:
+    """A method's network on a data set; `alpha` is 0 at the PSNR-oriented end and 1 at the perceptual one."""
+
+    method: str
+    alpha: float
+    dataset: str
+    values: dict[str, float]
+
+
+def interpolate(start: StateDict, end: StateDict, alpha: float) -> StateDict:
+    """(1 - alpha) * start + alpha * end, tensor by tensor; exactly the ends at 0 and 1. Whole numbers are `end`'s."""
+    return {
+        name: torch.lerp(start[name], tensor, alpha) if tensor.is_floating_point() else tensor
+        for name, tensor in end.items()
+    }
+
+
+def weights_of(block: dict, path: str, key: str) -> StateDict:
+    """The weights in a file, for the network of an option block, under our names."""
+    net = build_network(block)
+    load_network(net, path, key)
+    return network_state_dict(net)
+
+
+def measure(
+    option_file: str,
+    overrides: Sequence[str],
+    ends: dict[str, tuple[str, str]],
+    steps: int,
+    device: torch.device,
+    done: Callable[[list[Point], Made], None],
+    needed: Sequence[str] = (),
+    earlier: tuple[Sequence[Point], Made] = ((), {}),
+) -> list[Point]:
+    """Evaluates each method's interpolated networks on every data set and metric of a test's option file.
+
+    Args:
+        ends: by method, the weights of the PSNR-oriented and of the perceptual network.
+        steps: networks on each curve, both ends among them.
+        done: is given all points so far, and how they were made, after each network that was evaluated.
+        needed: metrics that the option file has to have.
+        earlier: what an interrupted run has got so far; networks of the same weights, options, images and code are
+            taken from there.
+
+    Raises:
+        UserError: something is missing or does not fit; nothing has been measured then.
+    """
+    points: list[Point] = []
+    made: Made = {}
+    prepared = []
+    problems: list[str] = []
+    for method, paths in ends.items():
+        with at(method, problems):
+            prepared.append((method, *_prepare(option_file, overrides, paths, needed)))
+    if problems:
+        raise UserError(problems)
+    known = {(point.method, f'{point.alpha:g}', point.dataset): point for point in earlier[0]}
+    bar = tqdm(total=steps * len(ends), unit='network', disable=None)
+    for method, options, datasets, start, end in prepared:
+        model = build_model(options, device)
+        missing: dict[str, dict[str, str]] = {}  # which is told; the others go on
+        metrics = build_metrics(options, datasets, device, missing)
+        made[method] = _made(options, datasets, ends[method], metrics, missing, device)
+        goes_on = earlier[1].get(method, {}).get('evaluation') == made[method]['evaluation']
+        for alpha in torch.linspace(0, 1, steps, dtype=torch.float64).tolist():
+            keys = [(method, f'{alpha:g}', dataset.name) for dataset in datasets.values()]
+            if goes_on and all(key in known for key in keys):
+                points += [known[key] for key in keys]
+            else:
+                model.net_g.load_state_dict(interpolate(start, end, alpha), strict=False)  # aliases come on top
+                points += _evaluated(model, datasets, metrics, method, alpha)
+                done(points, made)
+            bar.update()
+    bar.close()
+    return points
+
+
+def _evaluated(
+    model: SRModel, datasets: dict[str, ImageDataset], metrics: dict[str, Metrics], method: str, alpha: float
+) -> Iterator[Point]:
+    for key, dataset in datasets.items():
+        block = model.options.datasets[key]
+        sizes = {'batch_size': block.get('batch_size_per_gpu', 1), 'num_workers': block.get('num_worker_per_gpu', 0)}
+        yield Point(method, alpha, dataset.name, evaluate(model, dataset, metrics[key], lenient=True, **sizes).mean)
+
+
+def _made(
+    options: Options,
+    datasets: dict[str, ImageDataset],
+    paths: tuple[str, str],
+    metrics: dict[str, Metrics],
+    missing: dict[str, dict[str, str]],
+    device: torch.device,
+) -> dict[str, Any]:
+    """What all points of a curve depend on, and under 'evaluation' the fingerprint of that."""
+    run = describe_run()
+    made = {
+        'weights': list(paths),
+        'weights_sha256': [sha256(find_weights(path)) for path in paths],
+        'metrics': {dataset.name: protocols_of(options, key, metrics[key]) for key, dataset in datasets.items()},
+        'missing': {dataset.name: missing[key] for key, dataset in datasets.items() if missing[key]},
+        'device': torch.cuda.get_device_name(device) if device.type == 'cuda' else 'CPU',
+        'commit': run['git']['commit'],
+        'packages': run['packages'],
+        'options': options.to_dict(),
+    }
+    return made | {'evaluation': fingerprint(made, [dataset.names for dataset in datasets.values()])}
+
+
+def _prepare(option_file: str, overrides: Sequence[str], paths: tuple[str, str], needed: Sequence[str]) -> tuple:
+    options = load_options(option_file, [*overrides, f'path.pretrain_network_g={paths[0]}', 'val.save_img=false'])
+    options.require('test')
+    start, end = (weights_of(options.network_g, path, options.path.param_key_g) for path in paths)
+    datasets = preflight.prepare(options, ('test', 'val'), Path('results') / options.name)
+    measured = dict.fromkeys(name for key in datasets for name in metric_blocks(options, key)[1])
+    if missing := [name for name in needed if name not in measured]:
+        have = f'they have {", ".join(measured)}; add it to the file, or name another'
+        raise UserError(f'no data set of {option_file} has the metric {", ".join(missing)}; {have}')
+    return options, datasets, start, end
+
+
+def write_points(stem: str | Path, points: Sequence[Point], made: Made | None = None) -> Path:
+    """`<stem>.csv`: a line for each network and data set, with all metrics; `<stem>.json`: how they were made."""
+    names = list(dict.fromkeys(name for point in points for name in point.values))
+    rows = (
+        [p.method, f'{p.alpha:g}', p.dataset, *(f'{p.values[n]:.6g}' if n in p.values else '' for n in names)]
+        for p in points
+    )
+    if made is None:
+        return write_csv(stem, (*KEYS, *names), rows)
+    about = beside(stem, '.json')
+    if about.is_file():  # whenever a kill comes, no line of the table is said to be made in a way in which it was not
+        before = _read_made(about)
+        write_whole(about, _json({method: before[method] for method in made if before.get(method) == made[method]}))
+    table = write_csv(stem, (*KEYS, *names), rows)
+    write_whole(about, _json(made))
+    return table
+
+
+def read_earlier(stem: str | Path) -> tuple[list[Point], Made]:
+    """What `write_points` has written there so far, and how it was made; nothing where one of them is not there.
+
+    Raises:
+        UserError: a file is there and is something else.
+    """
+    about = beside(stem, '.json')
+    if not (about.is_file() and beside(stem, '.csv').is_file()):
+        return [], {}
+    return read_points(beside(stem, '.csv')), _read_made(about)
+
+
+def _read_made(path: Path) -> Made:
+    try:
+        return {method: dict(entry) for method, entry in json.loads(path.read_text(encoding='utf-8')).items()}
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise UserError(f'{path}: this does not say how a curve was made; remove it to start afresh') from error
+
+
+def _json(made: Made) -> str:
+    return json.dumps(finite(made), indent=2) + '\n'
+
+
+def read_points(path: str | Path) -> list[Point]:
+    """What `write_points` wrote.
+
+    Raises:
+        UserError: the file is missing, or another table.
+    """
+    try:
+        with open(path, newline='', encoding='utf-8') as file:
+            rows = list(csv.DictReader(file))
+        points = [
+            Point(
+                row.pop('method'),
+                float(row.pop('alpha')),
+                row.pop('dataset'),
+                {name: float(value) for name, value in row.items() if value},
+            )
+            for row in rows
+        ]
+    except OSError as error:
+        raise UserError(f'{path}: this file cannot be read ({error.strerror}); check the path') from error
+    except (KeyError, ValueError, TypeError) as error:
+        raise UserError(f'{path}: this is no table of plot_pd_curve.py, {", ".join(KEYS)}, and metrics') from error
+    if not points:
+        raise UserError(f'{path}: this table has no lines')
+    return points
+
+
+def draw_pd_curves(
+    points: Sequence[Point], x: str, y: str, stem: str | Path, single: Sequence[Point] = ()
+) -> list[Path]:
+    """A figure for each data set, `<stem>_<data set>.png` and `.pdf`: every method's curve over metrics `x` and `y`.
+
+    Args:
+        single: further networks, drawn as one mark each.
+
+    Raises:
+        UserError: no point has both metrics.
+    """
+    known = list(dict.fromkeys(name for point in points for name in point.values))
+    if missing := [name for name in (x, y) if name not in known]:
+        raise UserError(f'no point has the metric {", ".join(missing)}; there are {", ".join(known)}')
+    written = []
+    for dataset in dict.fromkeys(point.dataset for point in points):
+        here = [p for p in (*points, *single) if p.dataset == dataset and {x, y} <= p.values.keys()]
+        with drawing() as pyplot:
+            figure, axis = pyplot.subplots(figsize=(COLUMN, 2.5), layout='constrained')
+            for number, method in enumerate(dict.fromkeys(point.method for point in here)):
+                curve = sorted((p for p in here if p.method == method), key=lambda p: p.alpha)
+                how = look(number) if len(curve) > 1 else look(number) | {'linestyle': ''}
+                axis.plot([p.values[x] for p in curve], [p.values[y] for p in curve], label=method, **how)
+            axis.set(xlabel=axis_label(x), ylabel=axis_label(y), title=dataset)
+            figure.legend(loc='outside lower center', ncols=2)
+            written += write_figure(figure, f'{stem}_{dataset}')
+    return written

@@ -1,0 +1,103 @@
+"""What `test.py` has left in `results/<name>`."""
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from aesop.data import build_dataset
+from aesop.data.datasets.base import ImageDataset
+from aesop.errors import UserError, at
+from aesop.options import Options, load_options
+
+Values = dict[str, float]  # by metric; one that is missing, or no number, is left out
+
+
+@dataclass
+class Results:
+    """A method's numbers and images.
+
+    Attributes:
+        means: by data set. `images`: by data set and image.
+        missing: by data set and metric, why there is no value. `left_out`: by data set and image, likewise.
+        protocols: by data set and metric, how it was measured.
+        published: the paper's column that they are to be compared with, e.g. `RRDB AESOP 128`.
+        options: None where the folder has no `options.yml`.
+    """
+
+    folder: Path
+    name: str
+    means: dict[str, Values]
+    images: dict[str, dict[str, Values]]
+    missing: dict[str, dict[str, str]]
+    left_out: dict[str, dict[str, str]]
+    protocols: dict[str, dict[str, dict[str, Any]]]
+    published: str | None
+    options: Options | None
+
+    def protocol(self, dataset: str, metric: str) -> dict[str, Any]:
+        """How the metric was measured; empty where the results do not say."""
+        return self.protocols.get(dataset, {}).get(metric, {})
+
+    def picture(self, dataset: str, image: str) -> Path | None:
+        """The image that was written for it, if any."""
+        suffix = f'_{self.options.val.suffix}' if self.options and self.options.val.suffix else ''
+        path = self.folder / 'visualization' / dataset / f'{image}{suffix}.png'
+        return path if path.is_file() else None
+
+    def dataset(self, name: str) -> ImageDataset | None:
+        """The data set of this name, its images in [0, 1] whatever the network took; None where the options have none.
+
+        Raises:
+            UserError: its folders are not there.
+        """
+        blocks = self.options.datasets.items() if self.options else ()
+        for key, block in blocks:
+            if block.get('name', key) == name:
+                plain = {k: v for k, v in block.items() if k not in ('mean', 'std', 'color')}
+                # on_error: what a test with --skip-bad has left out is no mistake here
+                with at(f'{self.folder}/options.yml: datasets.{key}'):
+                    return build_dataset(plain, scale=self.options.scale, name=key, on_error='skip')
+        return None
+
+
+def read_results(folder: str | Path) -> Results:
+    """The numbers of a folder `results/<name>`.
+
+    Raises:
+        UserError: the folder holds no results.
+    """
+    folder = Path(folder)
+    path = folder / 'metrics.json'
+    try:
+        content = json.loads(path.read_text(encoding='utf-8'))
+        means = {name: _numbers(values) for name, values in content['datasets'].items()}
+        images = {
+            dataset: {image: _numbers(values) for image, values in entries.items()}
+            for dataset, entries in content.get('images', {}).items()
+        }
+        protocols = dict(content.get('protocol', {}).get('metrics', {}))
+        missing, left_out = (
+            {dataset: dict(reasons) for dataset, reasons in content.get(key, {}).items()}
+            for key in ('missing', 'left_out')
+        )
+        published = content.get('published')
+    except OSError as error:
+        raise UserError(f'{path} cannot be read ({error.strerror}): name folders that test.py has written') from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f'{path} is no result of test.py, or is damaged ({error}); run the test again') from error
+    options = load_options(folder / 'options.yml') if (folder / 'options.yml').is_file() else None
+    name = content.get('name') or folder.resolve().name
+    return Results(folder, name, means, images, missing, left_out, protocols, published, options)
+
+
+def _numbers(values: dict[str, Any]) -> Values:
+    """Those of the values that are numbers; infinity (equal images) may be written as text."""
+    numbers = {}
+    for name, value in values.items():
+        if isinstance(value, str) and value.lower() in ('inf', 'infinity'):
+            value = math.inf
+        if isinstance(value, int | float) and not math.isnan(value):
+            numbers[name] = float(value)
+    return numbers

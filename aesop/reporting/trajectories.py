@@ -1,0 +1,104 @@
+"""How L_pix, L_AESOP and the scaled L_pix run through a training (the paper's Figure 9), from the run's log."""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from aesop.errors import UserError
+from aesop.options import load_options
+from aesop.reporting.figures import COLUMN, drawing, look, write_csv, write_figure
+
+LINE = re.compile(r'iter (\d+)/\d+ \| .* \| (.*)')
+TERMS = {  # option block -> names that its loss is logged under, and what the figure calls it
+    'pixel_opt': (('l_g_pix', 'l_pix'), r'$L_{pix}$'),
+    'aesop_opt': (('l_g_aesop', 'l_aesop'), r'$L_{AESOP}$'),
+}
+Curve = dict[int, float]  # iteration -> value
+
+
+def read_losses(run: str | Path) -> dict[str, Curve]:
+    """Every loss term in the logs of `experiments/<name>`, as it was logged: weighted.
+
+    Where a run went on from a state, what its earlier log has from there on is dropped, as the run itself did.
+
+    Raises:
+        UserError: the folder holds no log of a training.
+    """
+    run = Path(run)
+    losses: dict[str, Curve] = {}
+    for log in sorted(run.glob('train_*.log')):
+        entries = [match.groups() for match in map(LINE.search, log.read_text(encoding='utf-8').splitlines()) if match]
+        first = int(entries[0][0]) if entries else math.inf
+        losses = {name: {i: v for i, v in curve.items() if i < first} for name, curve in losses.items()}
+        for iteration, terms in entries:
+            words = terms.split()
+            for name, value in zip(words[::2], words[1::2]):
+                losses.setdefault(name, {})[int(iteration)] = float(value)
+    if not losses:
+        raise UserError(f'{run}: this folder holds no log of a training with losses in it; name experiments/<name>')
+    return losses
+
+
+def trajectories(run: str | Path) -> dict[str, Curve]:
+    """L_pix and L_AESOP of a run without their weights, and with them where these are not 1, by the figure's names.
+
+    Raises:
+        UserError: the run logged neither, or its folder is not whole.
+    """
+    losses = read_losses(run)
+    options = load_options(Path(run) / 'options.yml')
+    curves = {}
+    for key, (names, label) in TERMS.items():
+        name = next((name for name in names if name in losses), None)
+        block = getattr(options.train, key)
+        if name is None or block is None:
+            continue
+        weight = block.get('loss_weight', 1.0)
+        if weight > 0:
+            curves[label] = {i: value / weight for i, value in losses[name].items()}
+        if weight != 1:
+            curves[f'{weight:g} {label}'] = losses[name]
+    if not curves:
+        raise UserError(f'{run}: it logged neither a pixel loss nor L_AESOP, only {", ".join(losses)}')
+    return curves
+
+
+def running_mean(values: Sequence[float], window: int) -> list[float]:
+    """The mean of the last `window` values (fewer at the start), at each."""
+    sums = [0.0]
+    for value in values:
+        sums.append(sums[-1] + value)
+    return [
+        (sums[i + 1] - sums[max(0, i + 1 - window)]) / min(i + 1, window) for i in range(len(values))
+    ]  # fmt: skip
+
+
+def draw_trajectories(runs: Mapping[str, Mapping[str, Curve]], stem: str | Path, smooth: int = 1) -> list[Path]:
+    """All curves of all runs over the iterations, logarithmic.
+
+    Args:
+        runs: what `trajectories` gives, by the run's name.
+        stem: `<stem>.png`, `.pdf` and `.csv` are written.
+        smooth: running mean over so many logged values; the values themselves are drawn faintly.
+    """
+    rows = []
+    with drawing() as pyplot:
+        figure, axis = pyplot.subplots(figsize=(COLUMN, 2.4), layout='constrained')
+        number = 0
+        for run, curves in runs.items():
+            for name, curve in curves.items():
+                iterations, values = list(curve), list(curve.values())
+                means = running_mean(values, smooth)
+                rows += [(run, name.replace('$', ''), *row) for row in zip(iterations, values, means)]
+                how = look(number)
+                label = f'{name} ({run})' if len(runs) > 1 else name
+                axis.plot(iterations, means, label=label, **how, markevery=max(1, len(values) // 8))
+                if smooth > 1:
+                    axis.plot(iterations, values, color=how['color'], linewidth=0.6, alpha=0.3)
+                number += 1
+        axis.set_yscale('log')
+        axis.set(xlabel='iteration', ylabel='loss')
+        figure.legend(loc='outside lower center', ncols=1 if number < 4 else 2)
+        written = write_figure(figure, stem)
+    return [*written, write_csv(stem, ('run', 'loss', 'iteration', 'value', 'mean'), rows)]

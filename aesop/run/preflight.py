@@ -1,0 +1,231 @@
+"""What a run needs, looked at before anything is written or trained: all that is wrong comes in one list."""
+
+import logging
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import suppress
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from aesop.archs import build_network
+from aesop.archs.backbones import backbone_file
+from aesop.data import ImageDataset, build_dataset
+from aesop.data.datasets.base import capped
+from aesop.data.datasets.crops import CropDataset
+from aesop.data.datasets.realesrgan import RealESRGANDataset
+from aesop.data.preparation.check import describe, shared
+from aesop.errors import Unavailable, UserError, at
+from aesop.options import Options
+from aesop.registry import METRICS, MODELS
+from aesop.run.logs import muted
+from aesop.utils import distributed
+from aesop.utils.checkpoint import find_weights, load_network
+
+DATA_HELP = 'datasets/README.md says how to get the data sets; another folder is set with --set'
+WEIGHTS_HELP = 'experiments/README.md says where to get weights or how to train them'
+GB = 1e9
+_DESCRIBED = 1000  # images of a set, at most, whose sizes and kinds are logged
+
+logger = logging.getLogger(__name__)
+
+
+def prepare(
+    options: Options, modes: tuple[str, ...], folder: Path, resume: bool = False, skip_bad: bool = False
+) -> dict[str, ImageDataset]:
+    """The data sets of a run, whose key in `options.datasets` starts with one of `modes`; all that it needs is checked.
+
+    Of images the first and last bytes are read, of weights all: they are tried on the networks, which are built here
+    for that and for their size.
+
+    Args:
+        folder: where the run will write.
+        resume: the run may go on in that folder.
+        skip_bad: whole images that cannot be used are left out of their data set, which says so in `left_out`.
+
+    Raises:
+        UserError: every file that is missing or of another network, every pair, size or scale that does not fit, a
+            disk that is too full, in one list.
+    """
+    problems: list[str] = []
+    datasets = {}
+    for key in options.datasets:
+        if key.startswith(modes):
+            with at(f'datasets.{key}', problems):
+                datasets[key] = _dataset(options, key, skip_bad)
+    with muted('aesop.utils.checkpoint'):  # what it has to say is said when the model loads the weights
+        networks = _networks(options, problems)
+        for key, block in _blocks(options.to_dict()):
+            _check_files(key, block, problems, lenient='train' not in modes)
+    state = options.path.resume_state
+    if state is not None and not Path(state).is_file():
+        problems.append(f'path.resume_state: there is no file {state}; correct it, or remove it to start afresh')
+    with at(str(folder), problems):
+        needed = _bytes(options, networks) if 'train' in modes and 'g' in networks else (0, '')
+        _check_disk(folder, *needed, resume or state is not None)
+    if problems:
+        raise UserError(problems)
+    if distributed.is_main():
+        _tell(datasets)
+    return datasets
+
+
+def _tell(datasets: dict[str, ImageDataset]) -> None:
+    """What the data sets hold, and whether the same files are trained and tested on."""
+    known = {key: dataset for key, dataset in datasets.items() if isinstance(dataset, ImageDataset)}
+    for key, dataset in known.items():
+        logger.info('datasets.%s: %s', key, describe(dataset, _DESCRIBED))
+        if 'train' in known and key != 'train' and (both := shared(known['train'], dataset)):
+            logger.warning('datasets.train holds files of datasets.%s too: %d, e.g. %s', key, len(both), both[0])
+
+
+def _dataset(options: Options, key: str, skip_bad: bool) -> ImageDataset:
+    try:
+        return _checked_dataset(options, key, skip_bad)
+    except UserError as error:
+        raise UserError(
+            capped(error.problems, '; `python -m aesop.data.preparation.check -opt FILE` lists all')
+        ) from error
+
+
+def _checked_dataset(options: Options, key: str, skip_bad: bool) -> ImageDataset:
+    block = options.datasets[key]
+    roots = {root: block.get(root) for root in ('dataroot_gt', 'dataroot_lq')}
+    missing = [
+        f'there is no folder {path}. {DATA_HELP} datasets.{key}.{root}=FOLDER'
+        for root, path in roots.items()
+        if path is not None and not Path(path).is_dir()
+    ]
+    if missing:
+        raise UserError(missing)
+    whole = {} if key == 'train' else {'on_error': 'skip'}  # told or left out with all the others
+    dataset = build_dataset(block, scale=options.scale, seed=options.manual_seed, name=key, **whole)
+    if key == 'train' or not isinstance(dataset, ImageDataset):
+        problems = dataset.check()
+        if problems and isinstance(dataset, CropDataset) and dataset.passes_over(len(problems)):
+            logger.info('datasets.%s: on_error: skip passes over %s', key, '; '.join(capped(problems)))
+            problems = []
+    elif skip_bad:
+        dataset.leave_out_unusable(lambda size: _too_small(options, key, dataset, size))
+        problems = dataset.check()
+    else:
+        alone = [f'{problem}; complete the folders, or see filename_tmpl' for problem in dataset.left_out.values()]
+        problems = [*alone, *dataset.check(lambda size: _too_small(options, key, dataset, size))]
+    if key != 'train' and isinstance(dataset, RealESRGANDataset):
+        problems.append('RealESRGANDataset has no LR images and is for training; validate on another type')
+    if not dataset.has_gt:
+        place, metrics = metric_blocks(options, key)
+        needing = [f'{place}.{name}' for name, metric in metrics.items() if METRICS.get(metric['type']).needs_gt]
+        if MODELS.get(options.model_type).condition == 'gt':
+            needing.append(f'model_type {options.model_type}')
+        if needing:
+            problems.append(f'{block["type"]} has no ground truth, which is needed by {", ".join(needing)}')
+    if problems:
+        raise UserError(problems)
+    return dataset
+
+
+def metric_blocks(options: Options, dataset: str) -> tuple[str, dict[str, dict[str, Any]]]:
+    """The key and the content of the `metrics:` block of `datasets.<dataset>`: its own, or else the one under `val`."""
+    block = options.datasets[dataset]
+    own = 'metrics' in block
+    return (f'datasets.{dataset}.metrics', block['metrics']) if own else ('val.metrics', options.val.metrics)
+
+
+def _too_small(options: Options, key: str, dataset: ImageDataset, size: tuple[int, int]) -> list[str]:
+    """The metrics that an image of this size is too small for; of a ground truth where the data set has them."""
+    lr = min(size) // options.scale if dataset.has_gt else min(size)
+    problems = []
+    for name, block in metric_blocks(options, key)[1].items():
+        metric = METRICS.get(block['type'])
+        side = lr if getattr(metric, 'needs_lq', False) else lr * options.scale
+        border, least = block.get('crop_border', 0), getattr(metric, 'least_side', 1)
+        if side - 2 * border < least:
+            cropped = f', without crop_border {border} on each side' if border else ''
+            problems.append(f'too small for {name}: {side} pixels{cropped}, and {metric.__name__} needs {least}')
+    return problems
+
+
+def _networks(options: Options, problems: list[str]) -> dict[str, nn.Module]:
+    """The networks that the run trains or evaluates; the weights that `path` names have been tried on them."""
+    networks = {}
+    for which in ('g', 'd', 'd_grad') if options.train else ('g',):
+        block = getattr(options, f'network_{which}')
+        if block is not None:
+            with at(f'network_{which}', problems):
+                networks[which] = build_network(block)
+    parts = dict(networks)
+    if hasattr(networks.get('g'), 'decoder'):
+        parts['decoder'] = networks['g'].decoder
+    for which, net in parts.items():
+        key, strict = (getattr(options.path, f'{name}_{which}') for name in ('param_key', 'strict_load'))
+        with at(f'path.pretrain_network_{which}', problems):
+            _try(net, getattr(options.path, f'pretrain_network_{which}'), key, strict)
+    return networks
+
+
+def _check_files(place: str, block: dict[str, Any], problems: list[str], lenient: bool) -> None:
+    """The weights that the block of a loss or metric names.
+
+    Args:
+        lenient: a file of a metric that is not there is no problem: a test run goes on without that metric.
+    """
+    passed_over = Unavailable if lenient and 'metrics' in place.split('.') else ()
+    load = block.get('autoencoder_load')
+    if load:
+        with at(f'{place}.autoencoder_load.path', problems), suppress(passed_over):
+            _try(build_network(block['autoencoder_arch']), load.get('path'), load.get('key', 'params'))
+    for name in ('vgg_weights', 'backbone_weights'):
+        if block.get(name, 'imagenet') not in (None, 'imagenet'):
+            with at(f'{place}.{name}', problems), suppress(passed_over):
+                _require_file(backbone_file(block[name]))
+
+
+def _try(net: nn.Module, path: str | None, key: str, strict: bool = True) -> None:
+    if path is not None:
+        _require_file(find_weights(path))
+        load_network(net, path, key, strict)
+
+
+def _require_file(path: str | Path) -> None:
+    if not Path(path).is_file():
+        raise Unavailable(f'there is no file {path}. {WEIGHTS_HELP}')
+
+
+def _blocks(block: dict[str, Any], place: str = '') -> Iterator[tuple[str, dict[str, Any]]]:
+    """All blocks inside a block, each with its key."""
+    for key, value in block.items():
+        if isinstance(value, dict):
+            yield f'{place}{key}', value
+            yield from _blocks(value, f'{place}{key}.')
+
+
+def _bytes(options: Options, networks: dict[str, nn.Module]) -> tuple[int, str]:
+    """What the checkpoints of a run take on the disk at most, and how that comes about."""
+    size = {which: sum(t.nbytes for t in net.state_dict().values()) for which, net in networks.items()}
+    weights = sum(size.values()) + (size['g'] if options.train.ema_decay else 0)
+    state = weights + 2 * sum(size.values())  # and Adam's two moments of each tensor
+    count = ceil(options.train.total_iter / options.logger.save_checkpoint_freq)
+    states = (options.logger.keep_last or count) + 1  # the oldest goes after the newest is there
+    return (count + 1) * weights + states * state, (
+        f'{count} times weights of {weights / GB:.3g} GB (every {options.logger.save_checkpoint_freq} iterations), the '
+        f'best weights, and {states} states of {state / GB:.3g} GB; raise logger.save_checkpoint_freq, lower '
+        'logger.keep_last, or free some space'
+    )
+
+
+def _check_disk(folder: Path, needed: int, why: str, resume: bool) -> None:
+    """Args: needed: bytes, less what is already in `folder` where the run goes on there."""
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    if not existing.is_dir():
+        raise UserError(f'{existing} is a file, and a folder is needed there: rename it, or the run')
+    if not os.access(existing, os.W_OK):
+        raise UserError(f'there is no permission to write into {existing}')
+    if resume:
+        needed -= sum(path.stat().st_size for path in folder.glob('*/*') if path.suffix in ('.pth', '.state'))
+    free = shutil.disk_usage(existing).free
+    if needed > free:
+        raise UserError(f'{needed / GB:.3g} GB are needed and {free / GB:.3g} GB are free, for {why}')

@@ -1,0 +1,361 @@
+"""The training loop."""
+
+import logging
+import math
+import time
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from aesop.data import ImageDataset, train_loader, waiting_advice
+from aesop.data.datasets.realesrgan import RealESRGANDataset
+from aesop.data.degradation.pool import share_out
+from aesop.data.degradation.real import RealDegradation, build_degradation
+from aesop.errors import DONE, STOPPED, RunEnded, UserError, at
+from aesop.evaluation.evaluate import Metrics, build_metrics, evaluate
+from aesop.models import SRModel, build_model
+from aesop.models.precision import peak_memory
+from aesop.options import Options
+from aesop.run import preflight
+from aesop.run.experiment import Experiment
+from aesop.run.logs import also_to, announce, open_scalars
+from aesop.training.changes import check_changes
+from aesop.training.checkpointer import Saver, to_host
+from aesop.training.clock import Clock
+from aesop.training.health import Health
+from aesop.training.rng import random_state, seed_everything, set_random_state
+from aesop.training.signals import stop_signals
+from aesop.utils import distributed
+
+logger = logging.getLogger(__name__)
+
+SLOW_DATA = 0.1  # share of the time, above which waiting for data is told
+
+
+def train(
+    options: Options, device: torch.device, auto_resume: bool = False, force: bool = False, debug: bool = False
+) -> int:
+    """Trains as `options` say; returns the exit code: 0 done, 3 stopped by a signal after saving.
+
+    Args:
+        auto_resume: go on from the newest good state of this run, where there is one.
+        force: go on from a state although the options name another network or scale than it was made with.
+        debug: a trial of everything: few iterations are set by the caller, validation looks at two images a set.
+
+    Raises:
+        UserError: something is missing or does not fit; nothing has been written then.
+    """
+    experiment = Experiment(options)
+    datasets = preflight.prepare(options, ('train', 'val'), experiment.root, auto_resume or distributed.restarted())
+    training_set = datasets.pop('train')
+    seed_everything(options.manual_seed)  # the same on every rank: the networks must start alike
+    model = build_model(options, device)
+    metrics = build_metrics(options, datasets, device, missing={})  # without those that cannot be had here
+
+    degrade = build_degradation(options, device) if isinstance(training_set, RealESRGANDataset) else None
+    run = TrainingRun(options, model, experiment, datasets, metrics, degrade, limit=2 if debug else None)
+    seed_everything(options.manual_seed + distributed.rank())
+    state, keep = distributed.on_main(lambda: experiment.find_state(auto_resume))
+    if state is not None:
+        run.load_state(state, keep, force)
+    distributed.on_main(lambda: experiment.start(run.iter))
+    if distributed.is_main():
+        also_to(experiment.root / f'train_{time.strftime("%Y%m%d_%H%M%S")}.log')
+    return run.loop(training_set)
+
+
+class TrainingRun:
+    """A model, its position in the run, and what has to happen at which iteration."""
+
+    def __init__(
+        self,
+        options: Options,
+        model: SRModel,
+        experiment: Experiment,
+        datasets: dict[str, Any],
+        metrics: dict[str, Metrics],
+        degrade: RealDegradation | None = None,
+        limit: int | None = None,
+    ) -> None:
+        self.options = options
+        self.model = model
+        self.experiment = experiment
+        self.datasets = datasets
+        self.metrics = metrics
+        self.degrade = degrade
+        self.limit = limit
+        self.iter = 0
+        self.samples = 0  # seen until now by all ranks: where the stream of training samples goes on
+        self.elapsed = 0.0  # seconds, over all interruptions
+        self.best: dict[str, Any] = {}
+        self.saver = Saver()
+        self.health = Health(experiment.skipped)
+        self._votes = distributed.Votes()
+        self._saved_at = time.monotonic()
+        self._went_back = False
+        self._slow_laps = 0  # log lines in a row with much waiting for data
+        distributed.before_the_end(self.saver.settle)
+
+    def loop(self, training_set: Any) -> int:
+        """Trains to the end or to a signal; returns the exit code.
+
+        Raises:
+            RunEnded: losses or gradients are no finite numbers, and going back did not help.
+        """
+        first, total = self.iter, self.options.train.total_iter
+        if isinstance(training_set, ImageDataset):
+            training_set.open()  # it may decode all images: an interrupt ends that at once
+        announce(self.options, self.model, training_set, self._batch_size() * distributed.world_size())
+        self._clock = Clock(self.elapsed, self.iter)
+        self.scalars = open_scalars(self.options, self.iter + 1)
+        bar = tqdm(
+            total=total,
+            initial=self.iter,
+            unit='it',
+            dynamic_ncols=True,
+            disable=None if distributed.is_main() else True,
+        )
+        with bar, stop_signals() as stop, logging_redirect_tqdm([logging.getLogger('aesop')]):
+            while not self._train(self._loader(training_set), stop, bar):
+                self._go_back()
+                bar.reset(total)
+                bar.update(self.iter)
+            self._votes.close()
+            if self.iter > first:
+                self.save(stop, last=True)
+        self.scalars.close()
+        if self.iter < total:
+            logger.info('stopped by a signal at iteration %d, saved; go on with --auto_resume', self.iter)
+            return STOPPED
+        logger.info('done: %d iterations in %s', total, timedelta(seconds=round(self._clock.elapsed)))
+        return DONE
+
+    def _train(self, loader: Any, stop: list[int], bar: tqdm) -> bool:
+        """Iterations until the end or a signal, or, which gives False, until too many had to be skipped."""
+        total, batch_size = self.options.train.total_iter, self._batch_size() * distributed.world_size()
+        for batch in self._clock.waiting(loader):
+            self.iter += 1
+            self.samples += batch_size
+            distributed.progress(f'computing iteration {self.iter}')
+            images = {key: batch[key] for key in ('index', 'name') if key in batch}
+            if self.degrade is not None:
+                batch = self.degrade(batch)
+            terms = self.model.step(batch, self.iter)
+            bar.update()
+            self.health.look(self.model, self.iter, images, terms)
+            if self.health.skips == self.options.train.max_skips:
+                return False
+            stopping, save_now = self._votes.cast(bool(stop), self._wants_to_save())
+            if self._due(self.options.logger.print_freq):
+                self._log(terms, total)
+            if self.datasets and self._due(self.options.val.val_freq, self.options.val.val_start_iter):
+                self._validate_or_save(stop)
+            if stopping:
+                break
+            checkpoint_due = self.iter < total and self._due(self.options.logger.save_checkpoint_freq)
+            if (checkpoint_due or save_now) and not self.health.skips:  # the last good state is from before them
+                self.save(stop, weights=checkpoint_due)
+            distributed.progress(f'reading the batch of iteration {self.iter + 1}')
+        return True
+
+    def _loader(self, training_set: Any) -> Any:
+        block = self.options.datasets['train']
+        return train_loader(
+            training_set,
+            batch_size=self._batch_size(),
+            num_workers=block.get('num_worker_per_gpu', 0),
+            start_iter=self.iter,
+            start_sample=self.samples,
+            total_iter=self.options.train.total_iter,
+            rank=distributed.rank(),
+            world_size=distributed.world_size(),
+            pin_memory=block.get('pin_memory', True) and self.model.device.type == 'cuda',
+            device=self.model.device,
+        )
+
+    def _batch_size(self) -> int:
+        """Samples that a rank takes in an iteration."""
+        return self.options.datasets['train']['batch_size_per_gpu'] * self.options.train.accumulate
+
+    def _go_back(self) -> None:
+        """Once, to the last good state; the samples go on, since the same ones would end in the same way."""
+        why = (
+            f'{self.health.skips} iterations in a row up to {self.iter} had losses or gradients that are not finite '
+            f'({self.experiment.skipped.path} says which)'
+        )
+        self.saver.finish()
+        state = None if self._went_back else distributed.on_main(self.experiment.newest_state)
+        if state is None:
+            again = ', again after going back' if self._went_back else ', and there is no state to go back to'
+            raise RunEnded(
+                f'{why}{again}. Lower the learning rates, set train.grad_clip_norm, or look at the images named there; '
+                '--auto_resume goes on from what was saved before'
+            )
+        if distributed.is_main():
+            logger.warning('%s: going back', why)
+        self._went_back = True
+        samples, elapsed = self.samples, self._clock.elapsed
+        self.load_state(state)
+        self.samples = samples
+        distributed.on_main(lambda: self.experiment.forget_after(self.iter))
+        self.health.start_again()
+        self._clock = Clock(elapsed, self.iter)
+        self.scalars.close()
+        self.scalars = open_scalars(self.options, self.iter + 1)
+
+    def validate(self) -> None:
+        """Evaluates every validation set, writes the numbers, keeps the best weights by the first metric of the
+        first set."""
+        folder = self.experiment.root / 'visualization'
+        values = {}
+        for key, dataset in self.datasets.items():
+            label = f'{self.options.val.suffix}_{self.iter}' if self.options.val.suffix else str(self.iter)
+
+            def image_path(name: str, dataset: Any = dataset, label: str = label) -> Path:
+                return folder / dataset.name / f'{name}_{label}.png'
+
+            save_image = image_path if self.options.val.save_img else None
+            values[dataset.name] = evaluate(self.model, dataset, self.metrics[key], save_image, self.limit).mean
+            self.scalars.add(values[dataset.name], self.iter, f'metrics/{dataset.name}')
+            numbers = '  '.join(f'{name}: {value:.4f}' for name, value in values[dataset.name].items())
+            logger.info('validation at %d, %s: %s', self.iter, dataset.name, numbers)
+        if distributed.is_main():
+            self.experiment.metrics.add({'iter': self.iter, 'datasets': values})
+        self._keep_best(values)
+
+    def _validate_or_save(self, stop: list[int]) -> None:
+        """Validates; where that ends in a user's mistake, which all ranks are told, what was trained is saved first."""
+        try:
+            self.validate()
+        except UserError:
+            self.save(stop, last=True)
+            raise
+
+    def save(self, stop: list[int], weights: bool = True, last: bool = False) -> None:
+        """Hands the state, to which every rank contributes its own, to the saver.
+
+        Args:
+            stop: signals received; a second one ends the waiting for space on the disk.
+            weights: beside the state write the weights to publish.
+            last: wait until they are written.
+        """
+        distributed.progress(f'saving iteration {self.iter}')
+        random_states = distributed.gather(random_state(), everywhere=False)
+        pools = distributed.gather(self.degrade.state_dict() if self.degrade else {}, everywhere=False)
+        self._saved_at = time.monotonic()
+        if distributed.is_main():
+            networks = self.model.network_states() if weights else {}
+            state = {
+                'iter': self.iter,
+                'samples': self.samples,
+                'model': to_host(self.model.state_dict()),
+                'random': random_states,
+                'pools': pools,
+                'best': dict(self.best),
+                'elapsed': self._clock.elapsed,
+                'options': self.options.to_dict(),
+            }
+
+            def write() -> None:
+                self.experiment.save_networks(networks, state['iter'])
+                self.experiment.save_state(state)
+
+            self.experiment.metrics.flush()
+            self.experiment.skipped.flush()
+            if last:
+                self.saver.save_now(write, stopped=lambda: len(stop) > 1)
+            else:
+                self.saver.save(write)
+        if last:
+            distributed.barrier()
+
+    def _wants_to_save(self) -> bool:
+        """Whether this rank asks for a state between those that the iterations bring: the clock is the main one's."""
+        minutes = self.options.logger.save_checkpoint_minutes
+        if not distributed.is_main():
+            return False
+        due = minutes is not None and time.monotonic() - self._saved_at > 60 * minutes
+        if due:
+            self._saved_at = time.monotonic()
+        return self.saver.should_retry() or due
+
+    def load_state(self, state: dict[str, Any], keep: Sequence[str] = (), force: bool = False) -> None:
+        """Goes on from a state that `save` wrote.
+
+        Args:
+            keep: networks that do not take their weights from it, e.g. 'network_d'.
+            force: also where the options name another network or scale than those the state was made with.
+
+        Raises:
+            UserError: it is the state of another run.
+        """
+        total, rank, count = self.options.train.total_iter, distributed.rank(), distributed.world_size()
+        with at(state['file']):
+            if state['iter'] > total:
+                raise UserError(f'it is of iteration {state["iter"]}, beyond train.total_iter {total}: raise that')
+            if 'options' in state:
+                check_changes(state['options'], self.options.to_dict(), keep, force)
+            self.model.load_state_dict(state['model'], keep)
+        self.iter, self.elapsed, self.best = state['iter'], state['elapsed'], state['best']
+        ranks = len(state['random'])
+        self.samples = state.get('samples', self.iter * ranks * self._batch_size())
+        if ranks == count:
+            set_random_state(state['random'][rank])
+            pool = state['pools'][rank]
+        else:
+            seed_everything(self.options.manual_seed, self.iter, rank)
+            pool = share_out(state['pools'], rank, count)
+            logger.info(
+                'the state was saved by %d ranks, now there are %d: training goes on with sample %d, random generators '
+                'are seeded anew from seed, iteration and rank, and pools of pairs are shared out',
+                ranks, count, self.samples,
+            )  # fmt: skip
+        if self.degrade is not None:
+            self.degrade.load_state_dict(pool)
+        kept = f', with the weights of {", ".join(keep)} as they are' if keep else ''
+        logger.info('going on from iteration %d (%s)%s', self.iter, state['file'], kept)
+
+    def _due(self, every: int | None, start: int = 0) -> bool:
+        """Whether something that happens every N iterations, and at the end, happens now (None: never)."""
+        if every is None:
+            return False
+        return self.iter == self.options.train.total_iter or (self.iter >= start and self.iter % every == 0)
+
+    def _log(self, terms: dict[str, torch.Tensor], total: int) -> None:
+        values = distributed.mean(terms)
+        rate, waited = self._clock.lap(self.iter)
+        self.scalars.add(values, self.iter, 'losses')
+        self.scalars.add(self.model.learning_rates, self.iter, 'lr')
+        rates = ' '.join(f'{rate:.2e}' for rate in self.model.learning_rates.values())
+        logger.info(
+            'iter %d/%d | lr %s | %.2f it/s, eta %s, data %.0f %%, peak %.1f GB | %s',
+            self.iter, total, rates, rate, timedelta(seconds=round((total - self.iter) / rate)), 100 * waited,
+            peak_memory(self.model.device) / 1e9,
+            '  '.join(f'{name} {value:.4e}' for name, value in values.items()),
+        )  # fmt: skip
+        self._slow_laps = self._slow_laps + 1 if waited > SLOW_DATA else 0
+        if self._slow_laps == 2 and distributed.is_main():  # the first one has the workers' start in it
+            advice = waiting_advice(self.options.datasets['train'])
+            logger.warning('%.0f %% of the time is spent waiting for data: in datasets.train, %s', 100 * waited, advice)
+
+    def _keep_best(self, values: dict[str, dict[str, float]]) -> None:
+        key, dataset = next(iter(self.datasets.items()), (None, None))
+        if key is None or not self.metrics[key]:
+            return
+        name, metric = next(iter(self.metrics[key].items()))
+        value = values[dataset.name][name]
+        sign = 1 if metric.higher_is_better else -1
+        same = (self.best.get('dataset'), self.best.get('metric')) == (dataset.name, name)
+        beaten = not same or math.isnan(self.best['value']) or sign * value > sign * self.best['value']
+        if beaten and not math.isnan(value):
+            self.best = {'iter': self.iter, 'value': value, 'metric': name, 'dataset': dataset.name}
+            if distributed.is_main():
+                networks = self.model.network_states()
+                self.saver.owe(lambda: self.experiment.save_networks(networks, 'best'))
+        if self.best:
+            logger.info('best %s on %s: %.4f at %d', name, dataset.name, self.best['value'], self.best['iter'])

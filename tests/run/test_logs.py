@@ -1,0 +1,58 @@
+import sys
+from types import SimpleNamespace
+
+import pytest
+import yaml
+
+from aesop.cli.runs import main
+
+
+@pytest.fixture
+def run(folder, options):
+    """Trains the six iterations; the log is written every second, validation happens every third."""
+    options['logger']['wandb'] = {'project': 'sr', 'resume_id': 'abc'}
+
+    def run_():
+        (folder / 'run.yml').write_text(yaml.safe_dump(options))
+        return main('train', ['-opt', 'run.yml'])
+
+    return run_
+
+
+def test_scalars_go_to_weights_and_biases(run, monkeypatch):
+    calls, logged = [], []
+    session = SimpleNamespace(
+        log=lambda values, step: logged.append((step, values)), finish=lambda: calls.append('finish')
+    )
+    wandb = SimpleNamespace(init=lambda **arguments: calls.append(arguments) or session)
+    monkeypatch.setitem(sys.modules, 'wandb', wandb)
+    assert run() == 0
+
+    about, end = calls
+    assert end == 'finish'
+    assert (about['project'], about['id'], about['resume'], about['name']) == ('sr', 'abc', 'allow', 'tiny')
+    assert about['config']['train']['total_iter'] == 6
+    by_name = {}
+    for step, values in logged:
+        for name in values:
+            by_name.setdefault(name, []).append(step)
+    assert by_name == {
+        'losses/l_pix': [2, 4, 6],
+        'lr/optim_g': [2, 4, 6],
+        'metrics/textures/psnr': [3, 6],
+    }
+
+
+def test_without_the_package_one_line_says_so(run, monkeypatch, caplog):
+    monkeypatch.setitem(sys.modules, 'wandb', None)
+    assert run() == 0
+    assert [r.message for r in caplog.records if 'wandb' in r.message] == [
+        'logger.wandb: the package wandb is not installed, so nothing is logged there'
+    ]
+
+
+def test_no_project_means_no_logging_there(run, options, monkeypatch, caplog):
+    monkeypatch.setitem(sys.modules, 'wandb', None)
+    options['logger']['wandb']['project'] = None
+    assert run() == 0
+    assert not [r for r in caplog.records if 'wandb' in r.message]
