@@ -49,7 +49,7 @@ def test(
     if options.published is not None:
         with at('published'):
             find(options.published)  # tells a name that there is not
-    datasets = preflight.prepare(options, ('test', 'val'), root, skip_bad=skip_bad)
+    datasets = distributed.on_all(lambda: preflight.prepare(options, ('test', 'val'), root, skip_bad=skip_bad))
     model = build_model(options, device)
     if options.path.pretrain_network_g is None and any(True for _ in model.net_g.parameters()):
         logger.warning('path.pretrain_network_g is not set: the weights of network_g are random')

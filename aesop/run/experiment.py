@@ -83,7 +83,7 @@ def describe_run() -> dict[str, Any]:
 class Experiment:
     """`experiments/<name>`: networks in `models/`, states in `training_states/`, logs, options and metrics.
 
-    Used by the main rank alone; states and networks are written by the saver's thread.
+    Used by the main rank alone; states and networks are written by the checkpointer's thread.
     """
 
     def __init__(self, options: Options) -> None:

@@ -28,7 +28,7 @@ _AHEAD = 3  # jobs waiting for each process
 
 def cores() -> int:
     """The CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0))
+    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
 
 
 def parallel(

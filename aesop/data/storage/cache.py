@@ -244,7 +244,6 @@ def _each(title: str, paths: Sequence[Path], function: Callable[[Path], Result])
         try:
             for path, result in zip(paths, pool.map(function, paths)):
                 bar.update()
-                distributed.progress('decoding images into the cache')
                 yield path, result
         finally:
             pool.shutdown(cancel_futures=True)
@@ -258,7 +257,6 @@ def _locked(path: Path, name: str) -> Iterator[None]:
     except Timeout:
         logger.info('%s: another process decodes its images into the cache; waiting for it', name)
     while not lock.is_locked:
-        distributed.progress('waiting for another process, which builds the decode cache')
         with suppress(Timeout):
             lock.acquire(timeout=_BUSY)
     try:
