@@ -15,13 +15,11 @@ from aesop import __version__
 from aesop.errors import DONE, FAILED, STOPPED, USER_ERROR, RunEnded, UserError
 
 COMMANDS = (
-    'train', 'test',
-)
-LATER = (
     'train', 'test', 'upscale', 'prepare', 'lmdb', 'subimages', 'download', 'check', 'options', 'evaluate', 'report',
     'plot', 'export', 'benchmark',
 )  # fmt: skip
-FULL = (errno.ENOSPC, errno.EDQUOT)
+FULL = tuple(getattr(errno, name) for name in ('ENOSPC', 'EDQUOT') if hasattr(errno, name))
+AGAIN = 'the same command goes on where it stopped'
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -73,14 +71,14 @@ def exit_code(name: str, work: Callable[[], int | None]) -> int:
     except RunEnded as error:
         problems, code = [str(error)], FAILED
     except KeyboardInterrupt:
-        problems, code = ['stopped; the same command goes on where it was'], STOPPED
+        problems, code = [f'interrupted; {AGAIN}'], STOPPED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # e.g. `aesop options FILE | head`
         return FAILED
     except OSError as error:
         if error.filename is None and error.errno not in FULL:
             raise
-        remedy = '; free some space and repeat the command' if error.errno in FULL else ''
+        remedy = f'; make room on that disk; {AGAIN}' if error.errno in FULL else ''
         problems, code = [f'{error.filename or "disk"}: {error.strerror}{remedy}'], USER_ERROR
     sys.stderr.writelines(f'{name}: {problem}\n' for problem in problems)
     return code

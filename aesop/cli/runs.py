@@ -71,7 +71,8 @@ def start(args: argparse.Namespace, work: Callable[[argparse.Namespace], int]) -
             code = FAILED
         except Exception as error:
             if distributed.world_size() > 1:
-                logger.error('rank %d ends: %s: %s', distributed.rank(), type(error).__name__, error)
+                what = str(error).partition('\n')[0]
+                logger.error('rank %d ends: %s: %s', distributed.rank(), type(error).__name__, what)
             raise
     distributed.shutdown()
     return code

@@ -19,7 +19,7 @@ PATIENCE = 2 * LAST_TRIES * RETRY  # seconds that the other ranks wait for it
 
 
 class AsyncCheckpointer:
-    """One save at a time; one that fails is logged, and repeated later with the state that training has reached by then.
+    """One save at a time; one that fails is logged, and repeated later with the state that training has by then.
 
     What is written has to be a copy (`to_host`): training goes on changing the networks. When the process ends with an
     error, Python's exit waits for the save that is being written.

@@ -263,6 +263,7 @@ class TrainingRun:
                 self.experiment.save_state(state)
 
             self.experiment.metrics.flush()
+            self.experiment.losses.flush()
             self.experiment.skipped.flush()
             if last:
                 self.checkpointer.save_and_wait(write, stopped=lambda: len(stop) > 1)
@@ -326,6 +327,9 @@ class TrainingRun:
     def _log(self, terms: dict[str, torch.Tensor], total: int) -> None:
         values = distributed.mean(terms)
         rate, waited = self._clock.lap(self.iter)
+        if distributed.is_main():
+            rates = {'lr': self.model.learning_rates, 'rate': rate, 'waited': waited}
+            self.experiment.losses.add({'iter': self.iter, 'losses': values, **rates})
         self.scalars.add(values, self.iter, 'losses')
         self.scalars.add(self.model.learning_rates, self.iter, 'lr')
         rates = ' '.join(f'{rate:.2e}' for rate in self.model.learning_rates.values())

@@ -4,6 +4,7 @@ import inspect
 import io
 import os
 import subprocess
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
@@ -65,9 +66,34 @@ def setup(num_gpu: int | str = 'auto', timeout: float = 600) -> torch.device:
             os.environ.setdefault('PYTORCH_CUDA_ALLOC_CONF', 'expandable_segments:True')
         torch.cuda.set_device(int(os.environ.get('LOCAL_RANK', 0)) % torch.cuda.device_count())
     if int(os.environ.get('WORLD_SIZE', 1)) > 1 and not dist.is_initialized():
-        dist.init_process_group('nccl' if use_gpu else 'gloo', timeout=timedelta(seconds=timeout))
-        _gloo = dist.new_group(backend='gloo', timeout=timedelta(seconds=timeout)) if use_gpu else None
+        patience = timedelta(seconds=timeout)
+        meeting = _own_store(patience) if 'TORCHELASTIC_RESTART_COUNT' in os.environ else {}
+        dist.init_process_group('nccl' if use_gpu else 'gloo', timeout=patience, **meeting)
+        _gloo = dist.new_group(backend='gloo', timeout=patience) if use_gpu else None
     return torch.device('cuda', torch.cuda.current_device()) if use_gpu else torch.device('cpu')
+
+
+def _own_store(timeout: timedelta) -> dict[str, Any]:
+    """Arguments of `init_process_group`: a store that holds what the ranks of this attempt write, and nothing else.
+
+    torchrun serves one store, which keeps the addresses of ranks that are gone when it starts the ranks again (PyTorch
+    2.4 to 2.14 at least), and new ranks may read those. So rank 0 opens a store of its own and writes its port there.
+    """
+    of_launcher, rank, world_size = next(dist.rendezvous('env://', timeout=timeout))
+    host, until = os.environ['MASTER_ADDR'], time.monotonic() + timeout.total_seconds()
+    if rank == 0:
+        store = dist.TCPStore(host, 0, is_master=True, timeout=timeout, wait_for_workers=False)
+        of_launcher.set('aesop/port', str(store.port))
+    while rank != 0:
+        try:
+            port = int(of_launcher.get('aesop/port'))
+            store = dist.TCPStore(host, port, is_master=False, timeout=timedelta(seconds=2), wait_for_workers=False)
+            store.set_timeout(timeout)
+            break
+        except RuntimeError:  # the port of an earlier attempt
+            if time.monotonic() > until:
+                raise
+    return {'store': store, 'rank': rank, 'world_size': world_size}
 
 
 def shutdown() -> None:

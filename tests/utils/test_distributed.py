@@ -86,4 +86,3 @@ def test_a_restarted_worker_knows(monkeypatch):
     assert not distributed.restarted()
     monkeypatch.setenv('TORCHELASTIC_RESTART_COUNT', '1')
     assert distributed.restarted()
-

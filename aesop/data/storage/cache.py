@@ -26,6 +26,7 @@ from aesop.data.preparation.parallel import cores
 from aesop.data.storage.source import Stamp
 from aesop.errors import UserError
 from aesop.utils import distributed
+from aesop.utils.files import write_text
 
 GB = 1e9
 _VERSION = 1  # of the layout and of what decoding gives
@@ -168,9 +169,7 @@ class DiskCache(Mapping[Path, np.ndarray]):
                 'sources': self._sources(),
                 'images': [[numbers[path], *place] for path, place in places.items()],
             }
-            whole = self._index.with_suffix('.part')
-            whole.write_text(json.dumps(index), encoding='utf-8')
-            os.replace(whole, self._index)
+            write_text(self._index, json.dumps(index))
         except BaseException:
             array.unlink(missing_ok=True)
             raise
