@@ -46,7 +46,7 @@ def test_all_mistakes_are_told_at_once(in_made, tmp_path, capsys):
     [
         (['--beside', 'RRDB LLD 128'], 'is no published column'),
         (['--ae', 'tiny.yml'], 'no auto-encoder is named'),
-        (['-o', '/proc/none/page.html'], 'cannot be written'),
+        (['-o', '/proc/none/page.html'], 'No such file'),
     ],
 )
 def test_a_mistake_leaves_no_page(in_made, tmp_path, capsys, arguments, words):
