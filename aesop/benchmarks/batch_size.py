@@ -26,11 +26,11 @@ from aesop.benchmarks.lifelike import vgg_state
 from aesop.benchmarks.measure import Row, Table, in_own_process, peak_rss, timed
 from aesop.evaluation.tiling import is_out_of_memory
 from aesop.models import build_model
-from aesop.models.precision import find_device
 from aesop.options import Options, load_options
 from aesop.run.logs import muted
 from aesop.utils import checkpoint
 from aesop.utils.console import say
+from aesop.utils.devices import find_device
 from aesop.utils.recipes import recipe
 
 GB = 1e9

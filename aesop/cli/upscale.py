@@ -68,6 +68,7 @@ def _upscale(args: argparse.Namespace) -> list[str]:
     jobs, outcome = find_jobs(args.input, args.output, args.suffix, args.format and f'.{args.format}', args.overwrite)
     net = load_generator(args.weights, args.arch, args.key)
     batch = args.batch or (4 if runtime.device.type == 'cuda' else 1)
+    logger.info('computing on %s', runtime.device)
     started = time.monotonic()
     try:
         run(Upscaler(net, runtime, args.tile or None, args.overlap, batch), jobs, outcome, args.quality)
@@ -79,8 +80,9 @@ def _upscale(args: argparse.Namespace) -> list[str]:
 
 
 def _runtime(args: argparse.Namespace):  # noqa: ANN202
-    from aesop.models.precision import Runtime, find_device
+    from aesop.models.precision import Runtime
     from aesop.options import load_options
+    from aesop.utils.devices import find_device
 
     asked = {'precision': args.precision, 'compile': args.compile, 'cudnn_benchmark': False}  # sizes vary
     return Runtime(load_options({'runtime': asked}), find_device(args.device))

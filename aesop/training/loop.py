@@ -19,7 +19,6 @@ from aesop.data.degradation.real import RealDegradation, build_degradation
 from aesop.errors import DONE, STOPPED, RunEnded, UserError, at
 from aesop.evaluation.evaluate import Metrics, build_metrics, evaluate
 from aesop.models import SRModel, build_model
-from aesop.models.precision import peak_memory
 from aesop.options import Options
 from aesop.run import preflight
 from aesop.run.experiment import Experiment
@@ -31,6 +30,7 @@ from aesop.training.health import Health
 from aesop.training.rng import random_state, seed_everything, set_random_state
 from aesop.training.signals import stop_signals
 from aesop.utils import distributed
+from aesop.utils.devices import peak_memory
 
 logger = logging.getLogger(__name__)
 

@@ -56,7 +56,8 @@ def setup(num_gpu: int | str = 'auto', timeout: float = 600) -> torch.device:
     """Joins the process group where several ranks were started, and picks this rank's device.
 
     Args:
-        num_gpu: 0 keeps the run on the CPU; 'auto' or N uses this rank's GPU where there is one.
+        num_gpu: 0 keeps the run on the CPU; 'auto' or N uses this rank's GPU where there is one. Not a Mac's: some
+            losses and metrics compute in float64, which MPS does not have.
         timeout: seconds that a rank waits for the others, at the start and in each collective, before it raises.
     """
     global _gloo
