@@ -12,9 +12,7 @@ WITHOUT = """
 import os, signal, sys
 for module in ('fcntl', 'resource'):
     sys.modules[module] = None
-del signal.SIGUSR1
-for name in ('sched_getaffinity', 'register_at_fork', 'sysconf'):
-    delattr(os, name)
+del signal.SIGUSR1, os.sched_getaffinity
 from aesop.cli import main
 sys.exit(main(sys.argv[1:]))
 """
