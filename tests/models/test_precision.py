@@ -12,8 +12,9 @@ from aesop.archs.rrdbnet import RRDB
 from aesop.errors import UserError
 from aesop.models import build_model
 from aesop.models import precision as runtime
-from aesop.models.precision import FrozenConv2d, hold, layers, peak_memory, repeated_blocks
+from aesop.models.precision import FrozenConv2d, hold, layers, repeated_blocks
 from aesop.utils import distributed
+from aesop.utils.devices import peak_memory
 from aesop.utils.images import read_image, to_tensor
 from aesop.utils.imresize import imresize
 from tests.golden import GOLDEN
