@@ -132,7 +132,7 @@ class MOD(nn.Module):
             by itself also `losses` (its own terms, weighted), `for_sr` (the routing, detached) and `monitor` (the share
             of the tokens that each expert was sent, (E,)).
         """
-        tokens = self.FE(x).flatten(2).mT
+        tokens = self.tokens(x)
         routed = routing is None
         if routed:
             routing = self.route(tokens)
@@ -149,6 +149,10 @@ class MOD(nn.Module):
             out['for_sr'] = {'routing': routing.detach()}
             out['monitor'] = {'experts': expert_shares(routing.detach()).mean(0)}
         return out
+
+    def tokens(self, x: Tensor) -> Tensor:
+        """(N, num_in_ch, H, W) -> (N, tokens, C): features of each 4x4 pixels, row by row."""
+        return self.FE(x).flatten(2).mT
 
     def route(self, tokens: Tensor) -> Tensor:
         """(N, tokens, C) -> (N, tokens, E), the probabilities of the experts."""
