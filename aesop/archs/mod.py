@@ -128,9 +128,9 @@ class MOD(nn.Module):
             routing: (N, tokens, E), probabilities of the experts; None: the network routes by itself.
 
         Returns:
-            `logits` (N, tokens, 1) and `features`, of each expert (N, tokens, 4 * num_feat). Where the network routed
-            by itself also `losses` (its own terms, weighted), `for_sr` (the routing, detached) and `monitor` (the share
-            of the tokens that each expert was sent, (E,)).
+            `logits` (N, tokens, 1) and `features`, a list with those of the chosen experts (N, tokens, 4 * num_feat).
+            Where the network routed by itself also `losses` (its own terms, weighted), `for_sr` (the routing, detached)
+            and `monitor` (`expert_00`, ...: the share of the tokens that each expert was sent).
         """
         tokens = self.tokens(x)
         routed = routing is None
@@ -138,7 +138,7 @@ class MOD(nn.Module):
             routing = self.route(tokens)
         features = self.orthonet(tokens).unflatten(-1, (self.num_expert, -1))  # (N, tokens, E, C)
         chosen = features.take_along_dim(routing.argmax(-1)[..., None, None], 2).squeeze(2)
-        out = {'logits': self.classifier(chosen), 'features': features.unbind(2)}
+        out = {'logits': self.classifier(chosen), 'features': [chosen]}
         if routed:
             terms = {
                 'orthogonality': orthogonality(self.orthonet.trans.weight.view(self.num_expert, -1)),
@@ -147,7 +147,8 @@ class MOD(nn.Module):
             }
             out['losses'] = {name: self.weights[name] * term for name, term in terms.items()}
             out['for_sr'] = {'routing': routing.detach()}
-            out['monitor'] = {'experts': expert_shares(routing.detach()).mean(0)}
+            shares = expert_shares(routing.detach()).mean(0)
+            out['monitor'] = {f'expert_{k:02d}': share for k, share in enumerate(shares)}
         return out
 
     def tokens(self, x: Tensor) -> Tensor:

@@ -1,3 +1,4 @@
+import copy
 import hashlib
 import json
 import zlib
@@ -64,13 +65,22 @@ def assert_close(actual, wanted, part=1e-5):
 
 
 def test_outputs_are_the_published_ones(passes):
-    _, entry, wanted, (real, fake, own) = passes
+    _, _, wanted, (real, fake, own) = passes
     assert_close(real['logits'], wanted['real'])
     assert_close(fake['logits'], wanted['fake'])
     assert_close(own['logits'], wanted['fake_own_routing'])
     assert_close(real['for_sr']['routing'], wanted['routing'])
-    assert_close(real['features'][0][:, :: wanted['routing'].shape[1] // 16], wanted['feature_0'])
-    assert len(real['features']) == entry['features'][0]
+
+
+def test_features_of_an_expert_are_the_published_ones(passes):
+    net, entry, wanted, (real, _, _) = passes
+    to_first = torch.zeros(*entry['routing'])
+    to_first[..., 0] = 1
+    (features,) = copy.deepcopy(net)(image(*entry['input']), to_first)['features']
+    assert list(features.shape) == entry['features'][1]
+    assert_close(features[:, :: features.shape[1] // 16], wanted['feature_0'])
+    first = real['for_sr']['routing'].argmax(-1) == 0
+    assert_close(real['features'][0][first], features[first])
 
 
 def test_the_running_statistics_and_what_is_made_of_them_are_the_published_ones(passes):
@@ -102,9 +112,9 @@ def test_terms_and_what_they_train_are_the_published_ones(passes):
 def test_shares_tell_how_often_each_expert_is_chosen(passes):
     _, entry, _, (real, fake, own) = passes
     for out, chosen in ((real, entry['experts_chosen_real']), (own, entry['experts_chosen_sr'])):
-        shares = out['monitor']['experts']
-        assert shares.tolist() == pytest.approx([count / sum(chosen) for count in chosen])
-        assert not shares.requires_grad
+        wanted = {f'expert_{k:02d}': count / sum(chosen) for k, count in enumerate(chosen)}
+        assert {name: share.item() for name, share in out['monitor'].items()} == pytest.approx(wanted)
+        assert not any(share.requires_grad for share in out['monitor'].values())
     assert fake.keys() == {'logits', 'features'}  # the terms are those of gt
     assert not real['for_sr']['routing'].requires_grad
 
