@@ -98,7 +98,7 @@ class MOD(nn.Module):
         # Published files hold the one classifier under a name for each expert too.
         self.published_aliases = {'classifier.': tuple(f'classifiers.{k}.' for k in range(num_expert))}
         width = 4 * num_feat
-        layers = [nn.Conv2d(num_in_ch, num_feat, 3, padding=1), nn.LeakyReLU(0.2)]
+        layers = [nn.Conv2d(num_in_ch, num_feat, 3, padding=1), nn.LeakyReLU(0.2, inplace=True)]
         for inputs, outputs, stride in (
             (num_feat, num_feat, 2),
             (num_feat, 2 * num_feat, 1),
@@ -108,17 +108,19 @@ class MOD(nn.Module):
             (width, width, 1),
         ):
             conv = nn.Conv2d(inputs, outputs, 2 + stride, stride, padding=1, bias=False)
-            layers += [conv, nn.BatchNorm2d(outputs), nn.LeakyReLU(0.2)]
+            layers += [conv, nn.BatchNorm2d(outputs), nn.LeakyReLU(0.2, inplace=True)]
         self.FE = nn.Sequential(*layers)
         self.w_gating1 = nn.Parameter(torch.randn(width, num_expert))
         self.orthonet = nn.Sequential(
             OrderedDict(
-                body=nn.Sequential(nn.Linear(width, width * num_expert), nn.LeakyReLU(0.2)),
+                body=nn.Sequential(nn.Linear(width, width * num_expert), nn.LeakyReLU(0.2, inplace=True)),
                 trans=Scale(width * num_expert),
-                activation=nn.LeakyReLU(0.2),
+                activation=nn.LeakyReLU(0.2, inplace=True),
             )
         )
-        self.classifier = nn.Sequential(nn.Linear(width, width // 8), nn.LeakyReLU(0.2), nn.Linear(width // 8, 1))
+        self.classifier = nn.Sequential(
+            nn.Linear(width, width // 8), nn.LeakyReLU(0.2, inplace=True), nn.Linear(width // 8, 1)
+        )
 
     def forward(self, x: Tensor, routing: Tensor | None = None) -> dict[str, Any]:
         """Judges images.
