@@ -4,6 +4,7 @@ Formulas and weights are those of the published code, github.com/jkpark0825/CAL_
 """
 
 from collections import OrderedDict
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -14,12 +15,18 @@ from aesop.errors import UserError
 from aesop.registry import ARCHS
 
 
+def without_autocast(device_type: str) -> AbstractContextManager[None]:
+    """Inside, tensors keep their precision. Devices that know no autocast, such as `meta`, are fine too."""
+    known = torch.amp.is_autocast_available(device_type)
+    return torch.autocast(device_type, enabled=False) if known else nullcontext()
+
+
 def orthogonality(weight: Tensor) -> Tensor:
     """Mean of the squared cosines between the rows of (E, C): 0 for orthogonal ones.
 
     The mean is over all E * E pairs, a row with itself counting as 0.
     """
-    with torch.autocast(weight.device.type, enabled=False):
+    with without_autocast(weight.device.type):
         rows = F.normalize(weight.float(), dim=1)
         cosines = rows @ rows.T
         return (cosines - cosines.diag().diag()).square().mean()
@@ -31,7 +38,7 @@ def lda(features: Tensor) -> Tensor:
     Within an expert it is the variance over all its numbers; between two, mean(f_i f_j) / (sum(f_i) sum(f_j) + 1e-5).
     The sums make the second part about 1e-8 of the first one at the usual sizes.
     """
-    with torch.autocast(features.device.type, enabled=False):
+    with without_autocast(features.device.type):
         features = features.float()
         within = features.var((0, 1, 3)).sum()
         products = torch.einsum('ntic,ntjc->ij', features, features) / features[:, :, 0].numel()
@@ -159,5 +166,5 @@ class MOD(nn.Module):
 
     def route(self, tokens: Tensor) -> Tensor:
         """(N, tokens, C) -> (N, tokens, E), the probabilities of the experts."""
-        with torch.autocast(tokens.device.type, enabled=False):
+        with without_autocast(tokens.device.type):
             return (tokens.float() @ self.w_gating1).softmax(-1)

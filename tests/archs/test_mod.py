@@ -183,6 +183,12 @@ def test_routing_and_terms_stay_in_full_precision(precision):
     assert net.w_gating1.grad.abs().mean() > 1e-7
 
 
+def test_shapes_are_found_without_computing():
+    with torch.device('meta'):
+        out = MOD()(torch.empty(2, 3, 50, 70))
+    assert out['logits'].shape == (2, 12 * 17, 1)
+
+
 def test_only_the_chosen_expert_is_heard():
     net, x = filled(), image(1, 3, 16, 16)
     routing = F.one_hot(torch.full((1, 16), 1), 3).float()
