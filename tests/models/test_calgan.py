@@ -2,6 +2,7 @@
 
 import copy
 import json
+import logging
 
 import pytest
 import torch
@@ -212,3 +213,11 @@ def test_a_resumed_run_takes_the_same_step(tmp_path):
     for name in ('net_g', 'net_d', 'net_g_ema'):
         one, other = (getattr(model, name).state_dict() for model in (whole, resumed))
         assert all(torch.equal(tensor, other[key]) for key, tensor in one.items()), name
+
+
+@pytest.mark.parametrize(('model_type', 'kept'), [('ESRGANModel', False), ('ESRGANArtifactsDisModel', True)])
+def test_the_artifact_loss_that_the_published_file_sets_and_its_code_never_applies(model_type, kept, caplog):
+    with caplog.at_level(logging.WARNING, 'aesop'):
+        model = build(PIXEL | ARTIFACTS, model_type)
+    assert ('artifacts' in model.losses) is kept
+    assert ['artifacts_opt is dropped' in record.getMessage() for record in caplog.records] == [True] * (not kept)
