@@ -35,6 +35,7 @@ PARAMETERS = {
     'VGGStyleDiscriminator128': 14_499_401,
     'VGGStyleDiscriminator256': 21_055_049,
     'UNetDiscriminatorSN': 4_376_897,
+    'MOD': 2_683_841,
 }
 
 

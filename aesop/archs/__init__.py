@@ -13,6 +13,7 @@ from aesop.archs import (  # noqa: F401  (each registers itself)
     bicubic,
     discriminator,
     drct,
+    mod,
     msrresnet,
     rrdbnet,
     rrdbnet_legacy,
