@@ -13,6 +13,8 @@ from aesop.archs import (  # noqa: F401  (each registers itself)
     discriminator,
     drct,
     msrresnet,
+    multiscale_discriminator,
+    refvae,
     rrdbnet,
     rrdbnet_legacy,
     spsrnet,

@@ -49,6 +49,19 @@ def recompute(again: bool, function: Callable[..., Tensor], *inputs: Tensor) -> 
     return function(*inputs)
 
 
+def make_constant(net: nn.Module) -> nn.Module:
+    """`net` with all its tensors as non-persistent buffers.
+
+    So a frozen network inside another one is moved and copied with it, stays out of its `state_dict`, and is unknown to
+    optimisers.
+    """
+    for module in net.modules():
+        for name, tensor in [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]:
+            delattr(module, name)
+            module.register_buffer(name, tensor.detach(), persistent=False)
+    return net
+
+
 def use_plain(net: nn.Module, plain: bool = True) -> nn.Module:
     """`net`, whose parts with a faster form (dense blocks, window attention, VGG) are computed as they are defined."""
     for module in net.modules():
