@@ -36,7 +36,10 @@ def arrays():
 def vgg_r41(tmp_path_factory):
     """Files of the published encoder's names, filled: the full one and the narrow one."""
     folder, files = tmp_path_factory.mktemp('vgg'), {}
-    for size, shapes in (('full', FULL_SIZE['encoder4']['state_dict']), ('small', TABLE['small_state_dicts']['encoder4'])):
+    for size, shapes in (
+        ('full', FULL_SIZE['encoder4']['state_dict']),
+        ('small', TABLE['small_state_dicts']['encoder4']),
+    ):
         net = nn.Module()
         for name, shape in shapes.items():
             conv, kind = name.split('.')
