@@ -32,9 +32,9 @@ class ResidualBlock(nn.Module):
 class RefVAE(nn.Module):
     """Super-resolution of many solutions: (N, 3, h, w) and a reference -> `sr` (N, 3, scale * h, scale * w).
 
-    VGG features of the reference are encoded as a normal distribution (`mu`, `logvar`). A code drawn from it is decoded,
-    and modulated by two maps made of the features of the LR image. The code is stretched over the whole image, so tiles
-    of an image are not what the whole image would be there.
+    VGG features of the reference are encoded as a normal distribution (`mu`, `logvar`). A code drawn from it is
+    decoded, and modulated by two maps made of the features of the LR image. The code is stretched over the whole image,
+    so tiles of an image are not what the whole image would be there.
 
     Images are RGB in [0, 1]; `sr` is not clamped. Names and shapes of the state dict are those of the published
     checkpoints (`VAE_v3_8x`, `VAE_v3_4x`: one architecture for both scales), which hold no VGG.

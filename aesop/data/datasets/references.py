@@ -1,0 +1,117 @@
+"""Reference images beside the pairs: what steers a network that has many solutions for one image."""
+
+import logging
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from PIL import Image
+
+from aesop.data.datasets.base import ImageDataset, Sample, Unfit
+from aesop.data.datasets.crops import CropDataset
+from aesop.data.storage.source import SOURCES
+from aesop.errors import UserError
+
+_STREAM = 2  # of random numbers, beside those of crops (none) and of the order of an epoch (1)
+_NOISE = 128  # noise is uniform below this, as the published RefVAE has it
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class ReferencedDataset(CropDataset):
+    """A crop data set whose samples may have a reference image: `ref`, (3, ref_size, ref_size).
+
+    The reference of sample n depends on (seed, n) alone; solution k of that sample has another one, where there is
+    more than one to choose from. Sample n itself is solution 0.
+
+    Args:
+        ref: where references come from: `folder` (a random image of `dataroot_ref`), `gt` or `lq` (the sample's own),
+            or `noise` (uniform in [0, 0.5)). None: samples have no reference.
+        dataroot_ref: folder, or LMDB whose name ends in .lmdb, of reference images of any size.
+        ref_size: side to which references are resized, whatever their aspect.
+    """
+
+    image_keys: ClassVar[tuple[str, ...]] = (*ImageDataset.image_keys, 'ref')
+
+    ref: Literal['folder', 'gt', 'lq', 'noise'] | None = None
+    dataroot_ref: str | None = None
+    ref_size: int = 256
+
+    def __post_init__(self) -> None:
+        if self.ref is not None:
+            self._choice('ref', ('folder', 'gt', 'lq', 'noise'))
+        if self.ref == 'folder' and not self.dataroot_ref:
+            raise UserError(f'{self}: `ref: folder` needs dataroot_ref, the folder of the reference images')
+        if self.dataroot_ref and self.ref != 'folder':
+            raise UserError(f'{self}: dataroot_ref is not used with ref {self.ref}; set `ref: folder`, or remove it')
+        if self.ref_size < 1:
+            raise UserError(f'{self}: ref_size is {self.ref_size}; set it to the side of the references, e.g. 256')
+        super().__post_init__()
+        self._ref_source = SOURCES['lmdb' if str(self.dataroot_ref).rstrip('/').endswith('.lmdb') else 'disk']()
+        self.references: list[Path] = self._ref_source.list(self.dataroot_ref) if self.ref == 'folder' else []
+
+    def stored(self, n: int) -> Sample:
+        sample = super().stored(n)
+        return sample if self.ref is None else sample | {'ref': self._reference(n, 0, sample)}
+
+    def solution(self, n: int, k: int) -> dict[str, Any]:
+        """What solution k of sample n has in place of that sample's own entries."""
+        return self.finished({'ref': self._reference(n, k)}) if self.ref in ('folder', 'noise') else {}
+
+    def check(self, unfit: Unfit | None = None) -> list[str]:
+        return [*super().check(unfit), *self._unusable_references()]
+
+    @property
+    def reference_protocol(self) -> str | None:
+        """How references are chosen, for result files; None where there are none."""
+        side = f'resized to {self.ref_size}x{self.ref_size}'
+        return {
+            None: None,
+            'folder': f'random images of {self.dataroot_ref} ({len(self.references)}), {side} (bilinear, antialiased)',
+            'gt': f'the ground truth, {side} (bilinear, antialiased)',
+            'lq': f'the LR image, {side} (bicubic)',
+            'noise': f'uniform noise in [0, {_NOISE}) of 255, {self.ref_size}x{self.ref_size}',
+        }[self.ref]
+
+    def _reference(self, n: int, k: int, sample: Sample | None = None) -> np.ndarray:
+        """(ref_size, ref_size, 3) uint8."""
+        if self.ref in ('gt', 'lq'):
+            return resized(sample[self.ref], self.ref_size, bicubic=self.ref == 'lq')
+        if self.ref == 'noise':
+            rng = np.random.default_rng((self.seed, n, _STREAM, k))
+            return rng.integers(_NOISE, size=(self.ref_size, self.ref_size, 3), dtype=np.uint8)
+        first = int(np.random.default_rng((self.seed, n, _STREAM)).integers(len(self.references))) + k
+        for place in range(first, first + len(self.references)):
+            path = self.references[self._reference_order[place % len(self.references)]]
+            try:
+                return resized(self._ref_source.read(path), self.ref_size)
+            except UserError as error:
+                if not self._skips():
+                    raise
+                logger.warning('%s: reference skipped: %s', self, error)
+        raise UserError(f'{self}: no image of {self.dataroot_ref} can be used; run its check() to see why')
+
+    @cached_property
+    def _reference_order(self) -> np.ndarray:
+        """In which the solutions of a sample take references: all have come before one comes again."""
+        return np.random.default_rng((self.seed, _STREAM)).permutation(len(self.references))
+
+    def _unusable_references(self) -> list[str]:
+        problems = []
+        for path in self.references:
+            try:
+                self._ref_source.size(path)
+            except UserError as error:
+                problems += error.problems
+        return problems
+
+
+def resized(image: np.ndarray, side: int, bicubic: bool = False) -> np.ndarray:
+    """(H, W, 3) uint8 or uint16 -> (side, side, 3) uint8 by Pillow's antialiased bilinear or bicubic filter."""
+    if image.dtype == np.uint16:
+        image = ((image.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    method = Image.Resampling.BICUBIC if bicubic else Image.Resampling.BILINEAR
+    return np.asarray(Image.fromarray(np.ascontiguousarray(image)).resize((side, side), method))
