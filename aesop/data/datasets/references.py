@@ -2,7 +2,6 @@
 
 import logging
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -18,6 +17,44 @@ _STREAM = 2  # of random numbers, beside those of crops (none) and of the order 
 _NOISE = 128  # noise is uniform below this, as the published RefVAE has it
 
 logger = logging.getLogger(__name__)
+
+
+class References:
+    """Reference images, and which of them solution k of image n takes.
+
+    Args:
+        root: a folder, an LMDB whose name ends in .lmdb, or a single image.
+        side: to which they are resized, whatever their aspect.
+        seed: of the choice.
+
+    Raises:
+        UserError: there is no such folder, or no image in it.
+    """
+
+    def __init__(self, root: str | Path, side: int, seed: int) -> None:
+        self.root, self.side, self.seed = Path(root), side, seed
+        self.source = SOURCES['lmdb' if self.root.suffix == '.lmdb' else 'disk']()
+        self.paths = [self.root] if self.root.is_file() else self.source.list(self.root)
+        # In which the solutions of an image take references: all have come before one comes again
+        self._order = np.random.default_rng((seed, _STREAM)).permutation(len(self.paths))
+
+    def path(self, n: int, k: int) -> Path:
+        first = int(np.random.default_rng((self.seed, n, _STREAM)).integers(len(self.paths)))
+        return self.paths[self._order[(first + k) % len(self.paths)]]
+
+    def read(self, path: Path) -> np.ndarray:
+        """(side, side, 3) uint8; UserError where it cannot be read."""
+        return resized(self.source.read(path), self.side)
+
+    def problems(self) -> list[str]:
+        """What is wrong with the files, as far as their first and last bytes tell."""
+        found = []
+        for path in self.paths:
+            try:
+                self.source.size(path)
+            except UserError as error:
+                found += error.problems
+        return found
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -50,8 +87,7 @@ class ReferencedDataset(CropDataset):
         if self.ref_size < 1:
             raise UserError(f'{self}: ref_size is {self.ref_size}; set it to the side of the references, e.g. 256')
         super().__post_init__()
-        self._ref_source = SOURCES['lmdb' if str(self.dataroot_ref).rstrip('/').endswith('.lmdb') else 'disk']()
-        self.references: list[Path] = self._ref_source.list(self.dataroot_ref) if self.ref == 'folder' else []
+        self.references = None if self.ref != 'folder' else References(self.dataroot_ref, self.ref_size, self.seed)
 
     def stored(self, n: int) -> Sample:
         sample = super().stored(n)
@@ -62,7 +98,7 @@ class ReferencedDataset(CropDataset):
         return self.finished({'ref': self._reference(n, k)}) if self.ref in ('folder', 'noise') else {}
 
     def check(self, unfit: Unfit | None = None) -> list[str]:
-        return [*super().check(unfit), *self._unusable_references()]
+        return [*super().check(unfit), *(self.references.problems() if self.references else ())]
 
     @property
     def reference_protocol(self) -> str | None:
@@ -70,7 +106,7 @@ class ReferencedDataset(CropDataset):
         side = f'resized to {self.ref_size}x{self.ref_size}'
         return {
             None: None,
-            'folder': f'random images of {self.dataroot_ref} ({len(self.references)}), {side} (bilinear, antialiased)',
+            'folder': f'random images of {self.dataroot_ref}, {side} (bilinear, antialiased)',
             'gt': f'the ground truth, {side} (bilinear, antialiased)',
             'lq': f'the LR image, {side} (bicubic)',
             'noise': f'uniform noise in [0, {_NOISE}) of 255, {self.ref_size}x{self.ref_size}',
@@ -83,30 +119,14 @@ class ReferencedDataset(CropDataset):
         if self.ref == 'noise':
             rng = np.random.default_rng((self.seed, n, _STREAM, k))
             return rng.integers(_NOISE, size=(self.ref_size, self.ref_size, 3), dtype=np.uint8)
-        first = int(np.random.default_rng((self.seed, n, _STREAM)).integers(len(self.references))) + k
-        for place in range(first, first + len(self.references)):
-            path = self.references[self._reference_order[place % len(self.references)]]
+        for step in range(len(self.references.paths)):
             try:
-                return resized(self._ref_source.read(path), self.ref_size)
+                return self.references.read(self.references.path(n, k + step))
             except UserError as error:
                 if not self._skips():
                     raise
                 logger.warning('%s: reference skipped: %s', self, error)
         raise UserError(f'{self}: no image of {self.dataroot_ref} can be used; run its check() to see why')
-
-    @cached_property
-    def _reference_order(self) -> np.ndarray:
-        """In which the solutions of a sample take references: all have come before one comes again."""
-        return np.random.default_rng((self.seed, _STREAM)).permutation(len(self.references))
-
-    def _unusable_references(self) -> list[str]:
-        problems = []
-        for path in self.references:
-            try:
-                self._ref_source.size(path)
-            except UserError as error:
-                problems += error.problems
-        return problems
 
 
 def resized(image: np.ndarray, side: int, bicubic: bool = False) -> np.ndarray:

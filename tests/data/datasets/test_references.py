@@ -160,7 +160,7 @@ def test_lmdb(folders, references, as_lmdb):
 
 def test_the_protocol_says_how_references_are_chosen(folders, references):
     assert dataset(folders).reference_protocol is None
-    assert with_folder(folders, references).reference_protocol.startswith(f'random images of {references} (7), resized')
+    assert with_folder(folders, references).reference_protocol.startswith(f'random images of {references}, resized')
     assert dataset(folders, ref='noise').reference_protocol == 'uniform noise in [0, 128) of 255, 32x32'
 
 
