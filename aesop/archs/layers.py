@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -49,16 +50,36 @@ def recompute(again: bool, function: Callable[..., Tensor], *inputs: Tensor) -> 
     return function(*inputs)
 
 
-def make_constant(net: nn.Module) -> nn.Module:
-    """`net` with all its tensors as non-persistent buffers.
+class ConstantConv2d(nn.Module):
+    """A frozen convolution, its tensors non-persistent buffers.
 
-    So a frozen network inside another one is moved and copied with it, stays out of its `state_dict`, and is unknown to
-    optimisers.
+    So a frozen network inside a trained one is moved and copied with it, stays out of its `state_dict`, and is unknown
+    to optimisers.
     """
-    for module in net.modules():
-        for name, tensor in [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]:
-            delattr(module, name)
-            module.register_buffer(name, tensor.detach(), persistent=False)
+
+    weight: Tensor
+    bias: Tensor
+
+    def __init__(self, conv: nn.Conv2d) -> None:
+        super().__init__()
+        self.padding, self.padding_mode = conv.padding, conv.padding_mode
+        self.register_buffer('weight', conv.weight.detach(), persistent=False)
+        self.register_buffer('bias', conv.bias.detach(), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.padding_mode == 'zeros':
+            return F.conv2d(x, self.weight, self.bias, padding=self.padding)
+        vertical, horizontal = self.padding
+        x = F.pad(x, [horizontal, horizontal, vertical, vertical], mode=self.padding_mode)
+        return F.conv2d(x, self.weight, self.bias)
+
+
+def make_constant(net: nn.Module) -> nn.Module:
+    """`net` with each of its convolutions, of stride 1, as a ConstantConv2d."""
+    for parent in list(net.modules()):
+        for name, layer in list(parent.named_children()):
+            if isinstance(layer, nn.Conv2d):
+                setattr(parent, name, ConstantConv2d(layer))
     return net
 
 

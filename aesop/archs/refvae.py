@@ -137,7 +137,8 @@ class RefVAE(nn.Module):
 
     def _posterior(self, feature: Tensor) -> tuple[Tensor, Tensor]:
         code = F.interpolate(self.init_feat(feature), CODE[1:], mode='bilinear', align_corners=False)
-        with torch.autocast(code.device.type, enabled=False):  # logvar enters an exponential
+        device = 'cpu' if code.is_meta else code.device.type
+        with torch.autocast(device, enabled=False):  # logvar enters an exponential
             code = code.to(self.VAE_encoder[0].weight.dtype).flatten(1)
             mu, logvar = self.VAE_encoder(code).chunk(2, dim=1)
         return mu, logvar

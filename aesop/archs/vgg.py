@@ -86,8 +86,8 @@ class VGGFeatures(nn.Module):
         if 'input.weight' in state:
             self.first = nn.Conv2d(3, 3, 1)
             self.first.load_state_dict({kind: state[f'input.{kind}'] for kind in ('weight', 'bias')})
-        self.register_buffer('mean', torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1))
-        self.register_buffer('std', torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1))
+        self.register_buffer('mean', torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer('std', torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1), persistent=False)
         self.requires_grad_(False).eval()
 
     def train(self, mode: bool = True) -> 'VGGFeatures':
