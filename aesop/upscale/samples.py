@@ -1,4 +1,4 @@
-"""Several solutions of each image, by a network that draws them: with references, and from a seed."""
+"""Several solutions of each image, by a network that has them: with references, and noise from a seed."""
 
 import logging
 import zlib
@@ -17,14 +17,60 @@ from aesop.upscale.photo import read_photo, write_photo
 from aesop.utils.images import to_tensor
 
 SIDE = 256  # of references, as in training
-_STREAM = 3  # of random numbers: 2 chooses references
 
 logger = logging.getLogger(__name__)
 
 
-def draws_solutions(net: nn.Module) -> bool:
-    """Whether a network has more than one solution for an image."""
-    return hasattr(net, 'noise_shape')
+def several(net: nn.Module, ref: Path | None, samples: int, seed: int | None) -> bool:
+    """Whether `Sampler` is what upscales with this network.
+
+    Raises:
+        UserError: solutions or references are asked for, and the network has one solution alone.
+    """
+    if hasattr(net, 'noise_shape'):
+        return True
+    for flag, given in (('--ref', ref), ('--samples', samples > 1), ('--seed', seed is not None)):
+        if given:
+            raise UserError(f'{flag}: {type(net).__name__} has one solution for an image; leave {flag} away')
+    return False
+
+
+class Sampler:
+    """Solutions of a network by number; solution k of an image depends on the seed and the image's name.
+
+    Args:
+        net: takes `lq` and, as its class says, `ref` and `noise`.
+        ref: a reference image or a folder of them; None: the image is its own reference.
+        samples: solutions of each image.
+        seed: of references and noise; None: 0 for several solutions, and no noise, the network's mean, for one.
+    """
+
+    def __init__(self, net: nn.Module, runtime: Runtime, ref: Path | None, samples: int, seed: int | None) -> None:
+        if ref is not None and 'ref' not in net.takes:
+            raise UserError(f'--ref: {type(net).__name__} takes no reference; leave it away')
+        if ref is not None and not ref.exists():
+            raise UserError(f'--ref: there is no file or folder {ref}')
+        self.samples, self._seed = samples, seed or 0
+        self._draws = samples > 1 or seed is not None
+        self._references = None if ref is None else References(ref, SIDE, self._seed)
+        if self._references and (problems := self._references.problems()):
+            raise UserError([f'--ref: {problem}' for problem in problems])
+        self._net, self._runtime = runtime.prepare(net), runtime
+        hold(self._net, runtime.dtype)
+
+    @torch.inference_mode()
+    def __call__(self, lq: Tensor, n: int, k: int) -> Tensor:
+        """(3, h, w) -> (3, scale * h, scale * w) on the CPU: solution k of the image that is number n."""
+        inputs: dict[str, Tensor | None] = {'lq': lq, 'ref': None, 'noise': None}
+        if self._references:
+            inputs['ref'] = to_tensor(self._references.read(self._references.path(n, k)))
+        if self._draws:
+            rng = np.random.default_rng((self._seed, n, k))
+            inputs['noise'] = torch.from_numpy(rng.standard_normal(self._net.noise_shape)).float()
+        self._runtime.begin_step()
+        given = {name: inputs[name] for name in self._net.takes if inputs[name] is not None}
+        output = self._net(**{name: self._runtime.lay_out(x[None]) for name, x in given.items()})
+        return (output['sr'] if isinstance(output, dict) else output)[0].float().cpu()
 
 
 def sample_name(target: Path, k: int) -> Path:
@@ -32,44 +78,12 @@ def sample_name(target: Path, k: int) -> Path:
     return target.with_name(f'{target.stem}_sample{k:05}{target.suffix}')
 
 
-class Sampler:
-    """Solutions of a network, by number; solution k of image n is the same whatever else is asked for.
-
-    Args:
-        net: takes `lq` and, as its class says, `ref` and `noise`.
-        references: None: the image is its own reference.
-        seed: None: the noise is left out, which is the network's mean solution.
-    """
-
-    def __init__(self, net: nn.Module, runtime: Runtime, references: References | None, seed: int | None) -> None:
-        self.scale = net.scale
-        self._net, self._runtime = runtime.prepare(net), runtime
-        hold(self._net, runtime.dtype)
-        self._takes, self._noise_shape = net.takes, net.noise_shape
-        self._references, self._seed = references, seed
-        if references and 'ref' not in net.takes:
-            raise UserError(f'{type(net).__name__} takes no reference: leave --ref away')
-
-    @torch.inference_mode()
-    def __call__(self, lq: Tensor, n: int, k: int) -> Tensor:
-        """(3, h, w) -> (3, scale * h, scale * w) on the CPU: solution k of image n."""
-        entries = {'lq': lq[None], 'ref': None, 'noise': None}
-        if self._references:
-            entries['ref'] = to_tensor(self._references.read(self._references.path(n, k)))[None]
-        if self._seed is not None:
-            rng = np.random.default_rng((self._seed, n, _STREAM, k))
-            entries['noise'] = torch.from_numpy(rng.standard_normal((1, *self._noise_shape), dtype=np.float32))
-        self._runtime.begin_step()
-        inputs = (entries[name] for name in self._takes)
-        output = self._net(*(x if x is None else self._runtime.lay_out(x) for x in inputs))
-        return (output['sr'] if isinstance(output, dict) else output)[0].float().cpu()
-
-
-def run(sampler: Sampler, jobs: list[Job], outcome: Outcome, quality: int, samples: int, overwrite: bool) -> None:
-    """Writes `samples` solutions of each image; what becomes of each image is added to `outcome`."""
+def run(sampler: Sampler, jobs: list[Job], outcome: Outcome, quality: int, overwrite: bool) -> None:
+    """Writes the solutions of each image; what becomes of each image is added to `outcome`."""
     for job in tqdm(jobs, unit='image', disable=None):
         n = zlib.crc32(job.target.stem.encode())  # of the name alone, whatever else is done
-        targets = [job.target if samples == 1 else sample_name(job.target, k) for k in range(samples)]
+        count = sampler.samples
+        targets = [job.target if count == 1 else sample_name(job.target, k) for k in range(count)]
         missing = [k for k, target in enumerate(targets) if overwrite or not target.exists()]
         if not missing:
             outcome.skipped += 1

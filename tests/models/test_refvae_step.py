@@ -82,5 +82,3 @@ def test_labels_are_drawn_once_an_iteration_within_their_ranges(model):
         drawn.append(dict(branch.gan.drawn))
     assert all(0.7 <= labels[True] <= 1.2 and 0 <= labels[False] <= 0.3 for labels in drawn)
     assert len({labels[True] for labels in drawn}) == 20
-
-
