@@ -6,6 +6,7 @@ from torch import nn
 
 from aesop.archs.backbones import backbone_state_dict
 from aesop.errors import UserError
+from aesop.utils.shapes import shapes_only
 
 BACKBONES = {'alex': 'alexnet', 'vgg': 'vgg16', 'squeeze': 'squeezenet1_1'}
 LEAST_SIDE = {'alex': 31, 'vgg': 16, 'squeeze': 17}  # pixels, below which pooling leaves nothing
@@ -23,6 +24,8 @@ def lpips_network(net: str, backbone_weights: str, spatial: bool = False) -> nn.
         warnings.simplefilter('ignore', UserWarning)  # the package uses an old argument of torchvision
         # pnet_rand: do not download the backbone
         network = lpips.LPIPS(net=net, pnet_rand=True, spatial=spatial, verbose=False)
+    if shapes_only():
+        return network.requires_grad_(False)
     features = backbone_state_dict(BACKBONES[net], backbone_weights)
     # the package cuts the backbone's `features.I` into slices, as `sliceK.I`
     names = {f'features.{name.split(".", 1)[1]}': name for name in network.net.state_dict()}

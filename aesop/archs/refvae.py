@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from aesop.archs.layers import conv3x3, make_constant, pad_to_multiple
+from aesop.archs.layers import conv3x3, in_fp32, make_constant, pad_to_multiple
 from aesop.archs.vgg import VGGFeatures
 from aesop.errors import UserError
 from aesop.registry import ARCHS
@@ -137,8 +137,7 @@ class RefVAE(nn.Module):
 
     def _posterior(self, feature: Tensor) -> tuple[Tensor, Tensor]:
         code = F.interpolate(self.init_feat(feature), CODE[1:], mode='bilinear', align_corners=False)
-        device = 'cpu' if code.is_meta else code.device.type
-        with torch.autocast(device, enabled=False):  # logvar enters an exponential
+        with in_fp32(code):  # logvar enters an exponential
             code = code.to(self.VAE_encoder[0].weight.dtype).flatten(1)
             mu, logvar = self.VAE_encoder(code).chunk(2, dim=1)
         return mu, logvar

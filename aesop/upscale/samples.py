@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from aesop.data.datasets.references import References
 from aesop.errors import UserError
-from aesop.models.precision import Runtime, hold
+from aesop.models.precision import Precision, hold
 from aesop.upscale.folder import Job, Outcome
 from aesop.upscale.photo import read_photo, write_photo
 from aesop.utils.images import to_tensor
@@ -45,7 +45,7 @@ class Sampler:
         seed: of references and noise; None: 0 for several solutions, and no noise, the network's mean, for one.
     """
 
-    def __init__(self, net: nn.Module, runtime: Runtime, ref: Path | None, samples: int, seed: int | None) -> None:
+    def __init__(self, net: nn.Module, runtime: Precision, ref: Path | None, samples: int, seed: int | None) -> None:
         if ref is not None and 'ref' not in net.takes:
             raise UserError(f'--ref: {type(net).__name__} takes no reference; leave it away')
         if ref is not None and not ref.exists():
@@ -69,7 +69,7 @@ class Sampler:
             inputs['noise'] = torch.from_numpy(rng.standard_normal(self._net.noise_shape)).float()
         self._runtime.begin_step()
         given = {name: inputs[name] for name in self._net.takes if inputs[name] is not None}
-        output = self._net(**{name: self._runtime.lay_out(x[None]) for name, x in given.items()})
+        output = self._runtime.call(self._net, **{name: self._runtime.lay_out(x[None]) for name, x in given.items()})
         return (output['sr'] if isinstance(output, dict) else output)[0].float().cpu()
 
 

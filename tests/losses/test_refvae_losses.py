@@ -131,8 +131,8 @@ def test_feature_matching():
     real = [[image(1, 2, 4, 4, phase) for phase in (0.5, 0.6)], [image(1, 1, 2, 2, 0.7)]]
     pairs = [(f, r) for f_scale, r_scale in zip(fake, real) for f, r in zip(f_scale, r_scale)]
     for reduction in ('mean', 'sum'):
-        loss = build_loss({'type': 'FeatureMatchingLoss', 'reduction': reduction, 'loss_weight': 0.5})
-        want = 0.5 * sum(getattr((f - r).abs(), reduction)() for f, r in pairs)
+        loss = build_loss({'type': 'GANFeatLoss', 'reduction': reduction, 'loss_weight': 0.5})
+        want = 0.5 * sum(getattr((f - r).abs(), reduction)() for f, r in pairs) / (3 if reduction == 'mean' else 1)
         torch.testing.assert_close(loss(fake, real), want)
         torch.testing.assert_close(loss([f for f, _ in pairs], [r for _, r in pairs]), want)  # a flat list
 

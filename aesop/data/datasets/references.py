@@ -1,6 +1,7 @@
 """Reference images beside the pairs: what steers a network that has many solutions for one image."""
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -88,6 +89,11 @@ class ReferencedDataset(CropDataset):
             raise UserError(f'{self}: ref_size is {self.ref_size}; set it to the side of the references, e.g. 256')
         super().__post_init__()
         self.references = None if self.ref != 'folder' else References(self.dataroot_ref, self.ref_size, self.seed)
+
+    @staticmethod
+    def entries(block: Mapping[str, Any]) -> tuple[str, ...]:
+        """The images of a sample of the data set that an option block describes."""
+        return ('lq', 'gt') if block.get('ref') is None else ('lq', 'gt', 'ref')
 
     def stored(self, n: int) -> Sample:
         sample = super().stored(n)
