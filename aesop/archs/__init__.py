@@ -15,6 +15,8 @@ from aesop.archs import (  # noqa: F401  (each registers itself)
     drct,
     mod,
     msrresnet,
+    multiscale_discriminator,
+    refvae,
     rrdbnet,
     rrdbnet_legacy,
     spsrnet,
