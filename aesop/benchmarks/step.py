@@ -194,7 +194,9 @@ def make_lifelike(model: Any) -> None:
 def copy_weights(model: Any, other: Any, frozen: bool = False) -> None:
     """Gives `model` the weights of `other`, those of its losses too if `frozen`."""
     pairs = [(getattr(model, name), getattr(other, name)) for name in ('net_g', 'net_g_ema', 'net_d')]
-    pairs += [(loss, other.losses[name]) for name, loss in model.losses.items()] if frozen else []
+    pairs += (
+        [(loss, other.losses[name]) for name, loss in model.losses.items() if name in other.losses] if frozen else []
+    )
     for net, like in pairs:
         if net is not None:
             net.load_state_dict(like.state_dict())
