@@ -269,6 +269,8 @@ def _computed(name: str) -> bool:
 
 def _renamed(state: StateDict, net: nn.Module, wanted: Iterable[str]) -> StateDict:
     """`state` under the names that `net` has in memory."""
+    if 'linear1.weight' in wanted and 'features.0.weight' in state:
+        state = vgg_discriminator_names(state)
     current = {esrgan_name(name): name for name in wanted}
     if 'body.0.rdb1.conv1.weight' in current:  # an RRDB network: any generation of names fits any other
         state = {current.get(esrgan_name(name), name): tensor for name, tensor in state.items()}
@@ -291,7 +293,7 @@ def esrgan_name(name: str) -> str:
     each plain convolution has one activation in front.
     """
     stem, _, kind = name.rpartition('.')
-    if match := re.fullmatch(r'(?:RRDB_trunk|model\.1\.sub)\.(\d+)\.RDB(\d)\.(conv\d)(?:\.0)?', stem):
+    if match := re.fullmatch(r'(?:RRDB_trunk|model\.1\.sub)\.(\d+)\.RDB(\d)\.(conv\d(?:x1)?)(?:\.0)?', stem):
         return 'body.{}.rdb{}.{}.{}'.format(*match.groups(), kind)
     if re.fullmatch(r'trunk_conv|model\.1\.sub\.\d+', stem):
         return f'conv_body.{kind}'
@@ -303,6 +305,31 @@ def esrgan_name(name: str) -> str:
         ups, rest = divmod(int(match.group(1)), 3)  # (upsampling, convolution, activation) each; then 2 positions each
         return f'{("conv_up" + str(ups) if ups else "conv_first", "conv_last", "conv_hr")[rest]}.{kind}'
     return name
+
+
+def vgg_discriminator_names(state: StateDict) -> StateDict:
+    """VGGStyleDiscriminator's names for those of ESRGAN's and SPSR's first files: `features.N`, `classifier.0`, `.2`.
+
+    There the layers of all stages stand in one Sequential: convolution and activation, then convolution, batch
+    normalisation and activation each. All of its convolutions have a bias, which a batch normalisation after it takes
+    out again; here only the first has one, so the bias of the others goes into the running mean.
+    """
+    renamed, biases = {}, {}
+    for name, tensor in state.items():
+        part, _, rest = name.partition('.')
+        place, _, kind = rest.partition('.')
+        if part == 'features':
+            number, is_norm = divmod(int(place) - 2, 3) if int(place) else (-1, 0)
+            layer = '{}_{}'.format(*divmod(number + 1, 2))
+            if number >= 0 and not is_norm and kind == 'bias':
+                biases[f'bn{layer}.running_mean'] = tensor
+            else:
+                renamed[f'{"bn" if is_norm else "conv"}{layer}.{kind}'] = tensor
+        elif part == 'classifier':
+            renamed[f'linear{1 + int(place) // 2}.{kind}'] = tensor
+        else:
+            renamed[name] = tensor
+    return renamed | {name: renamed[name] - bias for name, bias in biases.items() if name in renamed}
 
 
 def _size(shape: torch.Size) -> str:
