@@ -212,4 +212,6 @@ def test_full_finds_a_jpeg_that_was_cut_and_ends_as_it_should(capsys):
     Path('train/0.png').unlink()
     Path('train/0.jpg').write_bytes(data[: len(data) // 2] + b'\xff\xd9')
     assert run('--full') == 2
-    assert 'train/0.jpg: the file is damaged (Corrupt JPEG data: premature end of data segment)' in capsys.readouterr().err
+    assert (
+        'train/0.jpg: the file is damaged (Corrupt JPEG data: premature end of data segment)' in capsys.readouterr().err
+    )
