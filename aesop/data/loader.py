@@ -78,7 +78,7 @@ class Loader:
         workers = set(multiprocessing.active_children()) - others
         try:
             yield from batches
-        except RuntimeError as error:
+        except (RuntimeError, EOFError, OSError) as error:  # the last two where it died while handing over a batch
             signals = {-worker.exitcode for worker in workers if (worker.exitcode or 0) < 0}
             if getattr(signal, 'SIGBUS', None) in signals:
                 raise UserError(SHARED_MEMORY.format('a worker was ended by signal 7')) from error
