@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import weakref
+from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 from typing import IO, Any
@@ -46,6 +47,7 @@ def lock(folder: Path) -> IO[str]:
         UserError: another process is writing the folder.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    require_files([folder / '.lock'])
     handle = open(folder / '.lock', 'a+')  # noqa: SIM115  (held open: the lock lives as long as the file object)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -58,6 +60,14 @@ def lock(folder: Path) -> IO[str]:
     held = weakref.ref(handle)
     os.register_at_fork(after_in_child=lambda: held() and held().close())
     return handle
+
+
+def require_files(paths: Iterable[Path]) -> None:
+    """Raises UserError for paths where something other than a file is, which could not be written, or only waited for."""
+    odd = [path for path in paths if (path.exists() or path.is_symlink()) and not path.is_file()]
+    if odd:
+        remedy = 'a folder, a FIFO or a link to nothing is where a file belongs; remove or rename it'
+        raise UserError([f'{path}: {remedy}' for path in odd])
 
 
 def describe_run() -> dict[str, Any]:
@@ -109,6 +119,9 @@ class Experiment:
         """
         if self.root.exists():
             self._lock = lock(self.root)
+            if resume or distributed.restarted():
+                names = ('metrics.jsonl', 'skipped.jsonl', 'options.yml', 'run.json')
+                require_files([*(self.root / name for name in names), *self.models.glob('*')])
         if (resume or self._was_restarted()) and (state := self.newest_state()) is not None:
             self._goes_on = True
             return state, []
@@ -137,7 +150,11 @@ class Experiment:
         about = self.root / 'run.json'
         if not distributed.restarted() or not about.exists():
             return False
-        return json.loads(about.read_text()).get('launch') == distributed.launch_id()
+        try:
+            return json.loads(about.read_bytes()).get('launch') == distributed.launch_id()
+        except (ValueError, AttributeError):
+            logger.warning('%s cannot be read; the run starts anew', about)
+            return False
 
     def newest_state(self) -> dict[str, Any] | None:
         """The newest state that reads back whole, None where none was saved; damaged ones are named in the log.
@@ -161,7 +178,7 @@ class Experiment:
         checkpoint.save(state, self.states / f'{state["iter"]}.state')
         keep = self.options.logger.keep_last
         if keep is not None:
-            for path in self._saved_states()[:-keep]:
+            for path in [path for path in self._saved_states() if path.is_file()][:-keep]:
                 path.unlink()
 
     def save_networks(self, networks: dict[str, dict[str, Any]], label: int | str) -> None:
@@ -183,14 +200,14 @@ class Experiment:
         if not path.exists():
             return
         kept = []
-        for line in path.read_text().splitlines():
+        for line in path.read_bytes().splitlines():
             try:
                 if json.loads(line)['iter'] <= iteration:
-                    kept.append(line + '\n')
-            except (json.JSONDecodeError, KeyError):
-                logger.warning('%s: a line that was cut off is dropped', path)
+                    kept.append(line + b'\n')
+            except (ValueError, LookupError, TypeError):  # no JSON, no UTF-8, or no such entry
+                logger.warning('%s: a line that was cut off or damaged is dropped', path)
         temporary = path.with_suffix('.tmp')
-        temporary.write_text(''.join(kept))
+        temporary.write_bytes(b''.join(kept))
         temporary.replace(path)
 
 

@@ -225,7 +225,7 @@ def _check_disk(folder: Path, needed: int, why: str, resume: bool) -> None:
     if not os.access(existing, os.W_OK):
         raise UserError(f'there is no permission to write into {existing}')
     if resume:
-        needed -= sum(path.stat().st_size for path in folder.glob('*/*') if path.suffix in ('.pth', '.state'))
+        needed -= sum(path.lstat().st_size for path in folder.glob('*/*') if path.suffix in ('.pth', '.state'))
     free = shutil.disk_usage(existing).free
     if needed > free:
         raise UserError(f'{needed / GB:.3g} GB are needed and {free / GB:.3g} GB are free, for {why}')

@@ -71,7 +71,8 @@ def load(path: str | Path) -> Any:
     """
     path = find_weights(path)
     if not path.is_file():
-        raise Unavailable(f'{path}: there is no such file; check the path')
+        what = 'this is not a file' if path.exists() else 'there is no such file'
+        raise Unavailable(f'{path}: {what}; check the path')
     damaged = f'{path} is damaged ({{}}): copy or download it again, or use an earlier one'
     if path.stat().st_size == 0:
         raise UserError(damaged.format('it is empty'))

@@ -237,7 +237,7 @@ def read_only():
     ('name', 'fault', 'told'),
     [
         ('aesop.data.loader.default_collate', full, r'No space left on device \(28\)\)'),
-        ('aesop.data.loader.multiprocessing.Lock', read_only, 'Read-only file system'),
+        ('aesop.data.loader.multiprocessing.Lock', read_only, r'Read-only file system\)'),
     ],
 )
 def test_too_little_shared_memory_is_told_with_a_remedy(dataset, name, fault, told, monkeypatch):
