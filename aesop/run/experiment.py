@@ -63,7 +63,7 @@ def lock(folder: Path) -> IO[str]:
 
 
 def require_files(paths: Iterable[Path]) -> None:
-    """Raises UserError for paths where something other than a file is, which could not be written, or only waited for."""
+    """Raises UserError where something else has a file's name: to write there fails, or waits for ever."""
     odd = [path for path in paths if (path.exists() or path.is_symlink()) and not path.is_file()]
     if odd:
         remedy = 'a folder, a FIFO or a link to nothing is where a file belongs; remove or rename it'

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import threading
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -389,15 +390,20 @@ ODD = {
 def test_what_is_no_file_in_a_files_place_is_told(folder, options, capsys):
     assert train(options) == 0
     options['train']['total_iter'] = 7
-    for name in ('.lock', 'metrics.jsonl', 'options.yml', 'run.json', 'models/net_g_6.pth'):
-        for kind, make in ODD.items():
-            path = Path('experiments/tiny', name)
-            path.rename('aside')
-            make(path)
-            assert train(options, '--auto_resume') == 2, (name, kind)
-            assert f'{path}: a folder, a FIFO or a link to nothing is where a file belongs' in capsys.readouterr().err
-            path.rmdir() if kind == 'folder' else path.unlink()
-            Path('aside').rename(path)
+    for name, kind in (
+        *product(['.lock'], ODD),
+        ('metrics.jsonl', 'FIFO'),
+        ('options.yml', 'folder'),
+        ('run.json', 'dangling link'),
+        ('models/net_g_6.pth', 'folder'),
+    ):
+        path = Path('experiments/tiny', name)
+        path.rename('aside')
+        ODD[kind](path)
+        assert train(options, '--auto_resume') == 2, (name, kind)
+        assert f'{path}: a folder, a FIFO or a link to nothing is where a file belongs' in capsys.readouterr().err
+        path.rmdir() if kind == 'folder' else path.unlink()
+        Path('aside').rename(path)
 
 
 @pytest.mark.parametrize('kind', ODD)
@@ -417,5 +423,5 @@ def test_lines_of_metrics_that_are_no_text_are_dropped(folder, options, capsys):
     path.write_bytes(path.read_bytes() + b'\xff\xfe{"iter": 3}\n[1]\n7\n{"iter": 6, "datasets": {}}\n{"it')
     options['train']['total_iter'] = 7
     assert train(options, '--auto_resume') == 0
-    assert validations() == [3, 6, 6]
+    assert validations() == [3, 6, 6, 7]
     assert capsys.readouterr().out.count('a line that was cut off or damaged is dropped') == 4
