@@ -50,12 +50,12 @@ class Report:
             'images': {key: result.images for key, result in self.results.items()},
             'protocol': {**self.made, 'metrics': self.protocols, **about},
         }
-        (root / 'run.json').write_text(_json(run))
-        (root / 'metrics.md').write_text(self.markdown())
-        with open(root / 'metrics.csv', 'w', newline='') as file:
+        (root / 'run.json').write_text(_json(run), encoding='utf-8')
+        (root / 'metrics.md').write_text(self.markdown(), encoding='utf-8')
+        with open(root / 'metrics.csv', 'w', newline='', encoding='utf-8') as file:
             csv.writer(file).writerows(self._rows())
         unfinished = root / '.metrics.json.tmp'
-        unfinished.write_text(_json(content))
+        unfinished.write_text(_json(content), encoding='utf-8')
         unfinished.replace(root / 'metrics.json')
 
     def comparison(self) -> dict[str, dict[str, list[dict[str, Any]]]]:
@@ -145,7 +145,7 @@ class Report:
 def evaluation_of(root: Path) -> str | None:
     """The fingerprint of the evaluation whose results lie under `root`; None where there are none."""
     try:
-        return json.loads((root / 'metrics.json').read_text())['protocol'].get('evaluation')
+        return json.loads((root / 'metrics.json').read_text(encoding='utf-8'))['protocol'].get('evaluation')
     except (OSError, ValueError, KeyError):
         return None
 

@@ -89,9 +89,9 @@ def test(
             )
             result.missing = missing[key] | result.missing
         if distributed.is_main():
-            (root / 'options.yml').write_text(options.to_yaml())
+            (root / 'options.yml').write_text(options.to_yaml(), encoding='utf-8')
             Report(options.name, results, protocols, made, options.published).write(root)
-            logger.info('results of %s, in %s:\n%s', options.name, root, (root / 'metrics.md').read_text())
+            logger.info('results of %s, in %s:\n%s', options.name, root, (root / 'metrics.md').read_text('utf-8'))
     return DONE
 
 

@@ -142,7 +142,7 @@ class Experiment:
             for unfinished in folder.glob('.*.tmp'):  # a kill came while it was written
                 unfinished.unlink()
         self.forget_after(iteration)
-        (self.root / 'options.yml').write_text(self.options.to_yaml())
+        (self.root / 'options.yml').write_text(self.options.to_yaml(), encoding='utf-8')
         (self.root / 'run.json').write_text(json.dumps(describe_run(), indent=2) + '\n')
 
     def _was_restarted(self) -> bool:

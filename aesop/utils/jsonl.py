@@ -36,7 +36,7 @@ class Lines:
             return
         size = self.path.stat().st_size if self.path.exists() else 0
         try:
-            with open(self.path, 'a') as file:
+            with open(self.path, 'a', encoding='utf-8') as file:
                 file.write(self._unwritten)
                 file.flush()
                 os.fsync(file.fileno())
