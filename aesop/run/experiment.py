@@ -214,6 +214,8 @@ class Experiment:
 def _load_state(path: str | Path) -> dict[str, Any]:
     """What the file holds, and its name under 'file'."""
     state = checkpoint.load(path)
+    if isinstance(state, dict) and {'iter', 'optimizers'} <= state.keys():  # BasicSR's
+        return {'iter': state['iter'], 'optimizers': state['optimizers'], 'file': str(path)}
     lacking = STATE_KEYS - state.keys() if isinstance(state, dict) else STATE_KEYS
     if lacking:
         raise UserError(

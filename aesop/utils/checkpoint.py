@@ -6,7 +6,6 @@ import os
 import pickle
 import re
 import zipfile
-from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -191,7 +190,7 @@ def fit(net: nn.Module, found: StateDict, path: str | Path, strict: bool = True)
     """
     actual = {_clean(name): name for name in net.state_dict()}
     wanted = {_clean(name): tensor.shape for name, tensor in net.state_dict().items() if not _computed(name)}
-    found = _renamed(found, net, wanted)
+    found = renamed(found, net)
     for name, shape in wanted.items():  # DRCT's authors keep as 1x1 convolutions what is a linear layer here
         if name in found and found[name].shape == (*shape, 1, 1):
             found[name] = found[name].reshape(shape)
@@ -268,8 +267,9 @@ def _computed(name: str) -> bool:
     return name.rsplit('.', 1)[-1] in COMPUTED
 
 
-def _renamed(state: StateDict, net: nn.Module, wanted: Iterable[str]) -> StateDict:
-    """`state` under the names that `net` has in memory."""
+def renamed(state: StateDict, net: nn.Module) -> StateDict:
+    """`state`, as `read_weights` gives it, under the names that `net` has in memory."""
+    wanted = [name for name in map(_clean, net.state_dict()) if not _computed(name)]
     if 'linear1.weight' in wanted and 'features.0.weight' in state:
         state = vgg_discriminator_names(state)
     current = {esrgan_name(name): name for name in wanted}
