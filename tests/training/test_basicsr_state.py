@@ -1,4 +1,4 @@
-"""A run of BasicSR is gone on with: its states name no parameters, and its networks may register them in another order."""
+"""A run of BasicSR is gone on with: its states name no parameters, and its networks may have them in another order."""
 
 from collections import Counter
 from pathlib import Path
