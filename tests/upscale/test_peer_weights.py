@@ -10,7 +10,7 @@ from tests.golden import image
 
 RRDB = {'num_feat': 16, 'num_block': 2}
 OLD = {'nf': 16, 'nb': 2}
-WINDOW = {'img_size': 16, 'window_size': 8, 'depths': [2, 2], 'embed_dim': 24, 'num_heads': [2, 2]}
+WINDOW = {'upscale': 4, 'img_size': 16, 'window_size': 8, 'depths': [2, 2], 'embed_dim': 24, 'num_heads': [2, 2]}
 BLOCKS = {
     'RRDBNet x4': {'type': 'RRDBNet', **RRDB},
     'RRDBNet x2': {'type': 'RRDBNet', **RRDB, 'scale': 2},
