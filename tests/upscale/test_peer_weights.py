@@ -22,7 +22,7 @@ BLOCKS = {
     'SwinIR lightweight x4': {'type': 'SwinIR', **WINDOW, 'upsampler': 'pixelshuffledirect'},
     'SwinIR real-world x4': {'type': 'SwinIR', **WINDOW, 'upsampler': 'nearest+conv', 'resi_connection': '3conv'},
 }
-DRCT = {'type': 'DRCT', **WINDOW, 'window_size': 16, 'depths': [6, 6], 'gc': 8, 'num_heads': [4, 4]}
+DRCT = {'type': 'DRCT', **WINDOW, 'depths': [6, 6], 'gc': 8, 'num_heads': [4, 4]}
 
 
 def opened_by_spandrel(path):
