@@ -175,15 +175,16 @@ def read_weights(path: str | Path, key: str | None = 'params') -> tuple[StateDic
 
 def load_network(net: nn.Module, path: str | Path, key: str | None = 'params', strict: bool = True) -> None:
     """Loads published weights, or ours, into `net`: `read_weights`, then `fit`; see these."""
-    fit(net, read_weights(path, key)[0], path, strict)
+    fit(net, read_weights(path, key)[0], path, strict, advice=', or load what fits with strict_load: false')
 
 
-def fit(net: nn.Module, found: StateDict, path: str | Path, strict: bool = True) -> None:
+def fit(net: nn.Module, found: StateDict, path: str | Path, strict: bool = True, advice: str = '') -> None:
     """Loads weights that `read_weights` found at `path` into `net`, which may be wrapped by DDP or torch.compile.
 
     Args:
         strict: every tensor of the network has to be in the file and the other way round; otherwise what fits is
             loaded and the log says what is left out. Buffers that the network computes (COMPUTED) are passed over.
+        advice: ends the sentence about weights that fit in part.
 
     Raises:
         UserError: they are the weights of another network.
@@ -201,7 +202,7 @@ def fit(net: nn.Module, found: StateDict, path: str | Path, strict: bool = True)
     if wrong and (strict or not fitting):
         raise UserError(
             f'{path} does not fit this {kind}: {wrong}. Check the path and the arguments of the network'
-            + (', or load what fits with strict_load: false' if fitting else '')
+            + (advice if fitting else '')
         )
     if wrong:
         logger.warning('%s: loaded %d of the %d tensors of %s; %s', path, len(fitting), len(wanted), kind, wrong)
