@@ -130,13 +130,12 @@ class Discriminator_PatchGAN(nn.Module):
         self.model = nn.Sequential()
         channels = input_nc
         for i in range(n_layers + 1):
-            width = ndf * min(2**i, 8)
-            layers.append(conv(channels, width, 4, stride=2 if i < n_layers else 1, padding=1))
-            if norm and i > 0:
-                layers.append(norm(width))
-            layers.append(nn.LeakyReLU(0.2, inplace=True))
+            width = max(ndf, min(ndf * 2**i, 512))
+            layer = conv(channels, width, 4, stride=2 if i < n_layers else 1, padding=2)
+            norms = [norm(width)] if norm and i > 0 else []
+            self.model.add_module(f'child{i}', nn.Sequential(layer, *norms, nn.LeakyReLU(0.2, inplace=True)))
             channels = width
-        self.model = nn.Sequential(*layers, conv(channels, 1, 4, 1, 1))
+        self.model.add_module(f'child{n_layers + 1}', nn.Sequential(conv(channels, 1, 4, stride=1, padding=2)))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.model(x)
