@@ -119,8 +119,15 @@ def find_weights(name: str | Path) -> Path:
         return Path(name)
     path = PRETRAINED / entry['file']
     if not path.is_file():
-        raise Unavailable(f'{name}: there is no file {path}; get it with `python scripts/download_weights.py {name}`')
+        raise Unavailable(f'{name}: there is no file {path}; get it with `aesop download {name}`')
     return path
+
+
+def download_advice(path: str | Path) -> str | None:
+    """How to get a file of this name, if `weights.yml` lists it."""
+    name = next((name for name, entry in manifest().items() if entry['file'] == Path(path).name), None)
+    folder = '' if Path(path).parent == PRETRAINED else f', which puts it into {PRETRAINED}'
+    return name and f'Get it with `aesop download {name}`{folder}'
 
 
 def _safetensors(path: Path) -> ModuleType:

@@ -29,7 +29,7 @@ def entry(server, tmp_path, monkeypatch):
 
 
 def test_a_file_is_fetched_once_and_found_by_its_name(server, entry, capsys):
-    with pytest.raises(UserError, match=r'tiny: there is no file .*python scripts/download_weights.py tiny`'):
+    with pytest.raises(UserError, match=r'tiny: there is no file .*aesop download tiny`'):
         checkpoint.load('tiny')
     assert main(['tiny']) == 0
     said = capsys.readouterr().out
