@@ -23,6 +23,7 @@ from aesop.options import Options
 from aesop.run import preflight
 from aesop.run.experiment import Experiment
 from aesop.run.logs import also_to, announce, open_scalars
+from aesop.training.basicsr_state import take_over
 from aesop.training.changes import check_changes
 from aesop.training.checkpointer import PATIENCE, AsyncCheckpointer, to_host
 from aesop.training.clock import Clock
@@ -295,9 +296,15 @@ class TrainingRun:
             UserError: it is the state of another run.
         """
         total, rank, count = self.options.train.total_iter, distributed.rank(), distributed.world_size()
+        if state['iter'] > total:
+            beyond = f'it is of iteration {state["iter"]}, beyond train.total_iter {total}: raise that'
+            raise UserError(f'{state["file"]}: {beyond}')
+        if 'optimizers' in state:
+            take_over(state, self.model, keep)
+            self.iter, self.samples = state['iter'], state['iter'] * count * self._batch_size()
+            seed_everything(self.options.manual_seed, self.iter, rank)
+            return
         with at(state['file']):
-            if state['iter'] > total:
-                raise UserError(f'it is of iteration {state["iter"]}, beyond train.total_iter {total}: raise that')
             if 'options' in state:
                 check_changes(state['options'], self.options.to_dict(), keep, force)
             self.model.load_state_dict(state['model'], keep)

@@ -55,7 +55,7 @@ def read_photo(path: Path) -> Photo:
         data = path.read_bytes()
     except OSError as error:
         raise UserError(f'{path}: it cannot be read ({error.strerror})') from error
-    colours = decode_image(data, path)
+    colours = decode_image(data, path, strict=False)
     deep = colours.dtype == np.uint16
     try:
         with Image.open(BytesIO(data)) as header:
