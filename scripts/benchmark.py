@@ -18,7 +18,13 @@ sys.path.insert(0, str(ROOT))  # so that this file and its tests call the module
 
 from aesop.errors import UserError  # noqa: E402
 
-BENCHMARKS = {'step': 'step', 'inference': 'inference', 'data': 'data', 'start-up': 'startup'}
+BENCHMARKS = {
+    'step': 'step',
+    'inference': 'inference',
+    'data': 'data',
+    'start-up': 'startup',
+    'degradation': 'degradation',
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
