@@ -21,9 +21,10 @@ from aesop.errors import UserError  # noqa: E402
 BENCHMARKS = {
     'step': 'step',
     'inference': 'inference',
+    'upscale': 'upscale',
     'data': 'data',
-    'start-up': 'startup',
     'degradation': 'degradation',
+    'start-up': 'startup',
 }
 
 

@@ -29,7 +29,6 @@ THREADS = 2  # for reading, and as many for writing
 AHEAD = 4  # images read before they are needed; results wait for their thread alone, since they are large
 
 LARGE = 2**26  # pixels of a result above which a PNG is written while it is computed
-WAITING_BANDS = 2
 
 T = TypeVar('T')
 
@@ -125,9 +124,9 @@ class Upscaler:
         self._step = step_of(net)
         self.predict = TiledPrediction(self._forward, net.scale, tile, overlap, self._step, batch)
 
-    def _forward(self, lq: Tensor) -> Tensor:
+    def _forward(self, lq: Tensor, into: Callable[[Tensor], Tensor] = lambda sr: sr) -> Tensor:
         self._runtime.begin_step()
-        return self._net(self._runtime.lay_out(lq))
+        return into(self._net(self._runtime.lay_out(lq)))
 
     @torch.inference_mode()
     def __call__(self, photos: list[Photo]) -> Tensor:
@@ -135,20 +134,29 @@ class Upscaler:
         return self.predict(self._runtime.lay_out(torch.stack([photo.image() for photo in photos])))
 
     @torch.inference_mode()
-    def bands(self, photo: Photo) -> Iterator[Tensor]:
-        """The result from top to bottom, (3, rows, scale * w) at a time.
+    def bands(self, photo: Photo, suffix: str) -> Iterator[Tensor]:
+        """The `levels` of the result from top to bottom, (C, rows, scale * w) on the device at a time.
 
-        Neither it nor the photo as floating-point numbers is ever whole in memory.
+        Neither the result nor floating-point numbers of the photo are ever whole in memory.
+
+        Raises:
+            UserError: a number is not finite.
         """
+
+        def into(sr: Tensor) -> Tensor:
+            if not sr.isfinite().all():
+                raise not_finite(photo)
+            return levels(sr, photo, suffix)
+
         height, width = photo.size
         top = 0
         while top < height:
             tile, overlap = self.predict.tile or max(height, width), self.predict.overlap
             rows = min(max(tile - 2 * overlap, self._step), height - top)  # seen with what is around them: one tile
             seen = around(top, rows, overlap, height)
-            sr = self.predict(self._runtime.lay_out(photo.image(slice(seen.start, seen.stop))[None]))[0]
+            lq = self._runtime.lay_out(photo.image(slice(seen.start, seen.stop))[None])
             first = self.scale * (top - seen.start)
-            yield sr[:, first : first + self.scale * rows]
+            yield self.predict(lq, into=into)[0, :, first : first + self.scale * rows]
             top += rows
 
     def is_large(self, photo: Photo) -> bool:
@@ -231,7 +239,7 @@ def run(upscaler: Upscaler, jobs: list[Job], outcome: Outcome, quality: int) -> 
                 if upscaler.is_large(group[0]) and FORMATS[suffix.lower()] == 'PNG':
                     bands = Bands()
                     writing.append((group[0].path, writers.submit(write_large, group[0], bands)))
-                    bands.feed(levels_of(band, group[0], suffix) for band in upscaler.bands(group[0]))
+                    bands.feed(upscaler.bands(group[0], suffix))
                 else:
                     for photo, sr in zip(group, upscaler(group)):
                         result = levels_of(sr, photo, suffix)
@@ -257,11 +265,11 @@ def levels_of(sr: Tensor, photo: Photo, suffix: str) -> Callable[[], np.ndarray]
     """
 
     def made() -> tuple[Tensor, Tensor]:
-        return levels(sr, photo, suffix), sr.isfinite().all()
+        return levels(sr, photo, suffix).permute(1, 2, 0).contiguous(), sr.isfinite().all()
 
     def checked(pixels: Tensor, finite: Tensor) -> np.ndarray:
         if not finite:
-            raise UserError(f'{photo.path}: the network gave no finite numbers; try --precision fp32, or bf16')
+            raise not_finite(photo)
         return pixels.numpy()
 
     if sr.device.type == 'cpu':
@@ -272,26 +280,35 @@ def levels_of(sr: Tensor, photo: Photo, suffix: str) -> Callable[[], np.ndarray]
     return lambda: (copied.synchronize(), checked(pixels, finite))[1]
 
 
+def not_finite(photo: Photo) -> UserError:
+    return UserError(f'{photo.path}: the network gave no finite numbers; try --precision fp32, or bf16')
+
+
 class Bands:
-    """Parts of an image on their way from the network to the thread that writes them; two may wait."""
+    """Parts of an image on their way from the network to the thread that writes them; one may wait."""
 
     def __init__(self) -> None:
-        self._queue: Queue[Callable[[], np.ndarray] | None] = Queue(WAITING_BANDS)
+        self._queue: Queue[np.ndarray | BaseException | None] = Queue(1)
         self._abandoned = Event()
 
-    def feed(self, bands: Iterable[Callable[[], np.ndarray]]) -> None:
-        """Hands them over until there are no more, or nobody wants them any more."""
+    def feed(self, bands: Iterable[Tensor]) -> None:
+        """Hands over (C, rows, W) each as (rows, W, C) until there are no more, or nobody wants them any more.
+
+        A UserError is raised where they are taken.
+        """
         try:
             for band in bands:
-                self._put(band)
+                self._put(band.permute(1, 2, 0).contiguous().cpu().numpy())
                 if self._abandoned.is_set():
                     return
             self._put(None)
+        except UserError as error:
+            self._put(error)
         except BaseException:
-            self._put(_broken_off)
+            self._put(UserError('the image was not computed to its end'))
             raise
 
-    def _put(self, band: Callable[[], np.ndarray] | None) -> None:
+    def _put(self, band: np.ndarray | BaseException | None) -> None:
         while not self._abandoned.is_set():
             try:
                 self._queue.put(band, timeout=0.1)
@@ -301,14 +318,12 @@ class Bands:
 
     def __iter__(self) -> Iterator[np.ndarray]:
         while (band := self._queue.get()) is not None:
-            yield band()
+            if isinstance(band, BaseException):
+                raise band
+            yield band
 
     def abandon(self) -> None:
         self._abandoned.set()
-
-
-def _broken_off() -> np.ndarray:
-    raise UserError('the rest of the image was not computed')
 
 
 def _ahead(pool: ThreadPoolExecutor, function: Callable[[Any], T], items: Iterable[Any]) -> Iterator[T]:

@@ -121,16 +121,15 @@ def _exif(header: Image.Image, path: Path) -> bytes | None:
 
 
 def levels(sr: Tensor, photo: Photo, suffix: str) -> Tensor:
-    """What a file that ends in `suffix` holds of a result: (3, H, W) in [0, 1] -> (H, W, C) integers on its device.
+    """What a file that ends in `suffix` holds of a result: (..., 3, H, W) in [0, 1] -> (..., C, H, W) integers.
 
     16 bits are kept in PNG alone. Of a grey image's three channels the mean is kept, but in WebP, which has no grey.
     """
     kind = FORMATS[suffix.lower()]
     if photo.grey and kind != 'WEBP':
-        sr = sr.mean(0, keepdim=True)
+        sr = sr.mean(-3, keepdim=True)
     deep = photo.colours.dtype == np.uint16 and kind == 'PNG'
-    scaled = (sr.clamp(0, 1) * (65535 if deep else 255)).round()
-    return scaled.to(torch.int32 if deep else torch.uint8).permute(1, 2, 0).contiguous()
+    return sr.clamp(0, 1).mul_(65535 if deep else 255).round_().to(torch.int32 if deep else torch.uint8)
 
 
 def write_photo(path: Path, photo: Photo, pixels: np.ndarray, quality: int) -> None:
@@ -140,7 +139,7 @@ def write_photo(path: Path, photo: Photo, pixels: np.ndarray, quality: int) -> N
 
     Args:
         path: ends in one of FORMATS.
-        pixels: (H, W, C), from `levels`.
+        pixels: (H, W, C) of `levels`.
         quality: of JPEG and WebP, 1 to 100.
 
     Raises:

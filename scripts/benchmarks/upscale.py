@@ -1,9 +1,9 @@
 """A folder of images through `aesop upscale` against the bare network in a loop, and the memory of a large image.
 
-`network` predicts the decoded images one after the other and does nothing else: no reading, no writing. `folder` is what
-the command does: PNGs are read, upscaled and written. Both are in one process, in turn. The large image is one of
-`--large` pixels a side, whose result of four times the side is written band by band; its peak memory is that of a process
-of its own, beyond what the imported libraries take, beside the bytes of the decoded image and of its result.
+`network` predicts the decoded images one after the other and does nothing else: no reading, no writing. `folder` is
+what the command does: PNGs are read, upscaled and written. Both are in one process, in turn. The large image is one of
+`--large` pixels a side, whose result of four times the side is written band by band; its peak memory is that of a
+process of its own, beyond what the imported libraries take, beside the bytes of the decoded image and of its result.
 """
 
 import argparse

@@ -24,7 +24,7 @@ def upscaled(path: Path, to: str, factor: int = 1):
     photo = read_photo(path)
     target = path.with_name(f'sr{to}')
     sr = F.interpolate(photo.image()[None], scale_factor=factor)[0]
-    write_photo(target, photo, levels(sr, photo, to).numpy(), quality=95)
+    write_photo(target, photo, levels(sr, photo, to).permute(1, 2, 0).numpy(), quality=95)
     return target
 
 
