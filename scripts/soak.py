@@ -11,6 +11,7 @@ and position, and all validations.
 
 import argparse
 import contextlib
+import json
 import os
 import random
 import socket
@@ -42,6 +43,7 @@ OPTIONS: dict[str, Any] = {
     'model_type': 'AesopESRGANArtifactsDisModel',
     'scale': 4,
     'num_gpu': 0,
+    'dist_params': {'timeout': 60},
     'manual_seed': 7,
     'datasets': {
         'train': {
@@ -140,7 +142,7 @@ class Run:
         return max((int(path.stem) for path in states if path.stem.isdigit()), default=0)
 
     def half_written(self) -> set[str]:
-        return {path.name for path in self.experiment.glob('*/.*.tmp')}
+        return {path.name for path in self.experiment.glob('*/.*.tmp*')}
 
 
 def kill(run: Run, chance: random.Random) -> str:
@@ -170,8 +172,8 @@ def kill(run: Run, chance: random.Random) -> str:
 
 def watched(run: Run, target: int, writing: bool) -> Iterator[None]:
     """Goes on until the state of iteration `target` is there, or, with `writing`, one of its files is begun."""
-    names = [f'training_states/.{target}.state.tmp', f'models/.net_g_{target}.pth.tmp']
-    names = [*names, f'models/.net_d_{target}.pth.tmp'] if writing else []
+    names = [f'training_states/.{target}.state.tmp.state', f'models/.net_g_{target}.pth.tmp.pth']
+    names = [*names, f'models/.net_d_{target}.pth.tmp.pth'] if writing else []
     while not any((run.experiment / name).exists() for name in names) and run.newest() < target:
         yield
         time.sleep(0.0005)
@@ -188,6 +190,13 @@ def compare(whole: Path, killed: Path) -> None:
         for name in states[0].keys() - {'elapsed', 'options'}:
             assert same(*(state[name] for state in states)), f'{path.name}: {name}'
     assert (whole / 'metrics.jsonl').read_text() == (killed / 'metrics.jsonl').read_text()
+    assert losses(whole) == losses(killed)
+
+
+def losses(folder: Path) -> list[tuple[int, dict[str, float]]]:
+    """Of every iteration, in order."""
+    entries = map(json.loads, (folder / 'train.jsonl').read_text().splitlines())
+    return [(entry['iter'], entry['losses']) for entry in entries]
 
 
 def same(a: Any, b: Any) -> bool:  # noqa: ANN401

@@ -11,6 +11,7 @@ if probe.may_trap() and probe.bf16_products().trap:
 
 import torch  # noqa: E402
 
+from tests.server import server  # noqa: E402, F401  (a fixture)
 from tests.small_results import coarse, in_made, inputs, made  # noqa: E402, F401  (fixtures)
 
 

@@ -1,9 +1,7 @@
 """Images with all that belongs to them: alpha, 16 bits, colour profile (ICC), EXIF."""
 
 import logging
-import os
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -17,6 +15,7 @@ from torch import Tensor
 from aesop.errors import UserError
 from aesop.evaluation.tiling import around
 from aesop.upscale.png import LARGEST, PngWriter
+from aesop.utils.files import atomic
 from aesop.utils.images import decode_image, to_tensor, to_uint8, to_uint16
 from aesop.utils.imresize import imresize
 
@@ -157,8 +156,8 @@ def write_photo(path: Path, photo: Photo, pixels: np.ndarray, quality: int) -> N
     elif photo.alpha is not None:
         logger.warning('%s: JPEG holds no alpha', path)
     data = _encoded(pixels, kind, quality, icc, photo.exif, path)
-    with _replacing(path) as temporary:
-        temporary.write_bytes(data)
+    with atomic(path, durable=False) as aside:
+        aside.write_bytes(data)
 
 
 def write_bands(path: Path, photo: Photo, scale: int, bands: Iterable[np.ndarray]) -> None:
@@ -167,7 +166,7 @@ def write_bands(path: Path, photo: Photo, scale: int, bands: Iterable[np.ndarray
     if max(height, width) > LARGEST:
         raise UserError(f'{path}: PNG does not take an image of {width}x{height} pixels; upscale parts of it')
     writer, done = None, 0
-    with _replacing(path) as temporary, open(temporary, 'wb') as file:
+    with atomic(path, durable=False) as aside, open(aside, 'wb') as file:
         for pixels in bands:
             pixels = pixels if pixels.dtype == np.uint8 else pixels.astype(np.uint16)
             icc = _profile(photo, pixels.shape[2], path) if writer is None else None
@@ -179,18 +178,6 @@ def write_bands(path: Path, photo: Photo, scale: int, bands: Iterable[np.ndarray
             writer.write(pixels)
             done += len(pixels)
         writer.close()
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """A path beside `path`, whose file takes its place at the end."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f'.{path.name}.tmp')
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _alpha_rows(photo: Photo, scale: int, top: int, bottom: int, dtype: np.dtype) -> np.ndarray:
