@@ -14,12 +14,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from aesop.data.degradation import blur as blur_module
-from aesop.data.degradation import noise, real
-from aesop.data.degradation.kernels import KINDS, random_kernel, random_sinc
 from aesop.benchmarks import measure
 from aesop.benchmarks.measure import Row, Table, interleave
 from aesop.benchmarks.step import photographs
+from aesop.data.degradation import blur as blur_module
+from aesop.data.degradation import noise, real
+from aesop.data.degradation.kernels import KINDS, random_kernel, random_sinc
 
 PROBABILITIES = (0.45, 0.25, 0.12, 0.03, 0.12, 0.03)
 

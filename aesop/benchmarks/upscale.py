@@ -14,16 +14,16 @@ import numpy as np
 import torch
 
 from aesop.archs import build_network
+from aesop.benchmarks import measure
+from aesop.benchmarks.lifelike import lifelike_
+from aesop.benchmarks.measure import Table, in_own_process, interleave
+from aesop.benchmarks.step import photographs
 from aesop.models.precision import Runtime
 from aesop.options import load_options
 from aesop.upscale.folder import Outcome, Upscaler, find_jobs
 from aesop.upscale.folder import run as upscale
 from aesop.upscale.photo import read_photo
 from aesop.utils.images import list_images, save_image, to_uint8
-from aesop.benchmarks import measure
-from aesop.benchmarks.lifelike import lifelike_
-from aesop.benchmarks.measure import Table, in_own_process, interleave
-from aesop.benchmarks.step import photographs
 
 NETWORKS = {
     'rrdb': {'type': 'RRDBNet', 'num_feat': 64, 'num_block': 23, 'num_grow_ch': 32, 'scale': 4},
