@@ -18,7 +18,7 @@ from aesop.benchmarks import measure
 from aesop.benchmarks.lifelike import lifelike_
 from aesop.benchmarks.measure import Table, in_own_process, interleave
 from aesop.benchmarks.step import photographs
-from aesop.models.precision import Runtime
+from aesop.models.precision import Precision
 from aesop.options import load_options
 from aesop.upscale.folder import Outcome, Upscaler, find_jobs
 from aesop.upscale.folder import run as upscale
@@ -89,7 +89,7 @@ def build(network: str, precision: str, device: str, tile: int) -> Upscaler:
     net = lifelike_(build_network(NETWORKS[network])) if network == 'rrdb' else build_network(NETWORKS[network])
     options = load_options({'runtime': {'precision': precision, 'cudnn_benchmark': False}})
     net = net.requires_grad_(False).eval()
-    return Upscaler(net, Runtime(options, torch.device(device)), tile, overlap=32, batch=1)
+    return Upscaler(net, Precision(options, torch.device(device)), tile, overlap=32, batch=1)
 
 
 def one_large(side: int, device: str) -> None:
