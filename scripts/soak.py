@@ -142,7 +142,7 @@ class Run:
         return max((int(path.stem) for path in states if path.stem.isdigit()), default=0)
 
     def half_written(self) -> set[str]:
-        return {path.name for path in self.experiment.glob('*/.*.tmp*')}
+        return {path.name for path in self.experiment.glob('*/.*.tmp')}
 
 
 def kill(run: Run, chance: random.Random) -> str:
@@ -172,8 +172,8 @@ def kill(run: Run, chance: random.Random) -> str:
 
 def watched(run: Run, target: int, writing: bool) -> Iterator[None]:
     """Goes on until the state of iteration `target` is there, or, with `writing`, one of its files is begun."""
-    names = [f'training_states/.{target}.state.tmp.state', f'models/.net_g_{target}.pth.tmp.pth']
-    names = [*names, f'models/.net_d_{target}.pth.tmp.pth'] if writing else []
+    names = [f'training_states/.{target}.state.tmp', f'models/.net_g_{target}.pth.tmp']
+    names = [*names, f'models/.net_d_{target}.pth.tmp'] if writing else []
     while not any((run.experiment / name).exists() for name in names) and run.newest() < target:
         yield
         time.sleep(0.0005)

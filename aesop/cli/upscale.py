@@ -26,6 +26,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add('--format', choices=('png', 'jpg', 'webp'), help='default: png, which keeps all')
     add('--quality', type=_whole(1, 100), default=95, help='of jpg and webp, 1 to 100; default: 95')
     add('--overwrite', action='store_true', help='make results anew that exist')
+    add(
+        '--ref',
+        type=Path,
+        metavar='PATH',
+        help='for RefVAE: a reference image, or a folder of them; default: the image',
+    )
+    add('--samples', type=_whole(1), default=1, help='solutions of each image, by a network that has several')
+    add('--seed', type=_whole(0), metavar='N', help='of references and noise; without it, one solution has no noise')
     add('--tile', type=_whole(0), default=512, help='side of tiles in pixels; 0: whole images; default: 512')
     add('--overlap', type=_whole(0), default=32, help='pixels around a tile that its result sees; default: 32')
     add('--batch', type=_whole(1), help='tiles of equal size at a time; default: 4 on a GPU, else 1')
@@ -61,6 +69,7 @@ def _whole(least: int, most: int = 2**31):  # noqa: ANN202  (argparse takes the 
 
 def _upscale(args: argparse.Namespace) -> list[str]:
     """What could not be upscaled."""
+    from aesop.upscale import samples
     from aesop.upscale.folder import Upscaler, find_jobs, run
     from aesop.upscale.networks import load_generator
 
@@ -71,6 +80,10 @@ def _upscale(args: argparse.Namespace) -> list[str]:
     logger.info('computing on %s', runtime.device)
     started = time.monotonic()
     try:
+        if samples.several(net, args.ref, args.samples, args.seed):
+            sampler = samples.Sampler(net, runtime, args.ref, args.samples, args.seed)
+            samples.run(sampler, jobs, outcome, args.quality, args.overwrite)
+            return outcome.problems
         run(Upscaler(net, runtime, args.tile or None, args.overlap, batch), jobs, outcome, args.quality)
     finally:
         skipped = f'; {outcome.skipped} exist (--overwrite makes them anew)' if outcome.skipped else ''

@@ -88,7 +88,9 @@ class Report:
 
     def _otherwise(self, dataset: str, metric: str) -> str:
         """In what the published number was measured in another way, '' where nothing is known."""
-        other = other_protocol(self.protocols[dataset].get(metric, {}))
+        other = other_protocol(
+            self.protocols[dataset].get(metric, {}), next(iter(self._published(dataset, metric)), None)
+        )
         fewer = f'{self._count(dataset)} images' if self.results[dataset].left_out else ''
         return ', '.join(filter(None, (other, fewer)))
 

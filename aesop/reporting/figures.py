@@ -70,7 +70,7 @@ def write_figure(figure: Any, stem: str | Path) -> list[Path]:
     """Writes `<stem>.png` and `<stem>.pdf`; returns their paths."""
     paths = [beside(stem, suffix) for suffix in ('.png', '.pdf')]
     for path in paths:
-        with atomic(path) as aside:
+        with atomic(path, suffixed=True) as aside:
             figure.savefig(aside)
         figure.set_layout_engine('none')  # both are laid out alike, once
     return paths

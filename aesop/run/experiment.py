@@ -121,7 +121,7 @@ class Experiment:
         self._lock = self._lock or lock(self.root)
         for folder in (self.states, self.models):
             folder.mkdir(parents=True, exist_ok=True)
-            for unfinished in folder.glob('.*.tmp*'):  # a kill came while it was written
+            for unfinished in folder.glob('.*.tmp'):  # a kill came while it was written
                 unfinished.unlink()
         self.forget_after(iteration)
         files.write_text(self.root / 'options.yml', self.options.to_yaml())

@@ -26,6 +26,7 @@ from aesop.run.logs import also_to, announce, open_scalars
 from aesop.training.changes import check_changes
 from aesop.training.checkpointer import PATIENCE, AsyncCheckpointer, to_host
 from aesop.training.clock import Clock
+from aesop.training.experts import IdleExperts
 from aesop.training.health import Health
 from aesop.training.rng import random_state, seed_everything, set_random_state
 from aesop.training.signals import stop_signals
@@ -99,6 +100,7 @@ class TrainingRun:
         self._votes = distributed.Votes()
         self._saved_at = time.monotonic()
         self._went_back = False
+        self._experts = IdleExperts()
         self._slow_laps = 0  # log lines in a row with much waiting for data
 
     def loop(self, training_set: Any) -> int:
@@ -339,6 +341,8 @@ class TrainingRun:
             peak_memory(self.model.device) / 1e9,
             '  '.join(f'{name} {value:.4e}' for name, value in values.items()),
         )  # fmt: skip
+        if distributed.is_main():
+            self._experts.look(values, self.iter)
         self._slow_laps = self._slow_laps + 1 if waited > SLOW_DATA else 0
         if self._slow_laps == 2 and distributed.is_main():  # the first one has the workers' start in it
             advice = waiting_advice(self.options.datasets['train'])

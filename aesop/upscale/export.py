@@ -44,7 +44,7 @@ def export(net: nn.Module, path: Path) -> float:
     write, read, sizes = FORMATS[path.suffix]
     if getattr(net, 'img_size', None):
         sizes = [(net.img_size, net.img_size)]
-    with atomic(path) as aside:
+    with atomic(path, suffixed=True) as aside:
         try:
             write(net, aside)
             return compare(net, read(net, aside), sizes)

@@ -59,7 +59,9 @@ def _upscales(net: nn.Module) -> bool:
     """Whether an RGB image comes out larger by `scale`, tried out."""
     side, scale = getattr(net, 'img_size', None) or 8, getattr(net, 'scale', None)
     try:
-        return net(torch.zeros(1, 3, side, side)).shape == (1, 3, scale * side, scale * side)
+        output = net(torch.zeros(1, 3, side, side))
+        sr = output['sr'] if isinstance(output, dict) else output
+        return sr.shape == (1, 3, scale * side, scale * side)
     except (RuntimeError, TypeError, AttributeError):  # other channels, a vector, several images
         return False
 
@@ -143,6 +145,14 @@ def _srvgg(state: StateDict) -> Block:
     return {'type': 'SRVGGNetCompact', **sizes, 'upscale': upscale}
 
 
+def _refvae(state: StateDict) -> Block:
+    raise UserError(
+        'a RefVAE, whose tensors do not tell its scale: say it with '
+        f"--arch '{{type: RefVAE, scale: 8, num_feat: {len(state['dec_feat.0.weight'])}, "
+        f"num_latent: {len(state['bn.weight'])}}}' (or scale: 4, and its vgg_weights)"
+    )
+
+
 def _swinir(state: StateDict) -> Block:
     groups = range(_count(state, r'layers\.(\d+)\.'))
     blocks = [f'layers.{i}.residual_group.blocks' for i in groups]
@@ -215,6 +225,7 @@ def _ratio(weight: Tensor) -> float:
 
 
 KNOWN = {  # a tensor that only this network has -> what tells its arguments
+    'VAE_encoder.0.weight': _refvae,
     'b_fea_conv.0.weight': _spsrnet,  # before RRDBNet: its trunk is one, under names of 2018
     'layers.0.residual_group.blocks.0.attn.relative_position_bias_table': _swinir,
     'layers.0.swin1.attn.relative_position_bias_table': _drct,

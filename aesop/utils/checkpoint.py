@@ -124,7 +124,7 @@ def network_state_dict(net: nn.Module) -> StateDict:
     An auto-encoder's encoder appears under both of its published names, each pair sharing its memory.
     """
     state = {_clean(name): tensor.detach().to('cpu', copy=True) for name, tensor in net.state_dict().items()}
-    for prefix, alias in _aliases(net).items():
+    for prefix, alias in _aliases(net):
         state |= {alias + name.removeprefix(prefix): t for name, t in state.items() if name.startswith(prefix)}
     return state
 
@@ -237,9 +237,14 @@ def _unwrapped(net: nn.Module) -> nn.Module:
             return net
 
 
-def _aliases(net: nn.Module) -> dict[str, str]:
-    """{prefix in memory: second prefix in published files}, which a network declares where it has any."""
-    return getattr(_unwrapped(net), 'published_aliases', {})
+def _aliases(net: nn.Module) -> list[tuple[str, str]]:
+    """(prefix in memory, other prefix in published files), which a network declares where it has any.
+
+    A network's `published_aliases` is {prefix in memory: another prefix, or a tuple of them}.
+    """
+    declared = getattr(_unwrapped(net), 'published_aliases', {})
+    listed = {prefix: (others,) if isinstance(others, str) else others for prefix, others in declared.items()}
+    return [(prefix, alias) for prefix, others in listed.items() for alias in others]
 
 
 def _clean(name: str) -> str:
@@ -259,7 +264,7 @@ def _renamed(state: StateDict, net: nn.Module, wanted: Iterable[str]) -> StateDi
     current = {esrgan_name(name): name for name in wanted}
     if 'body.0.rdb1.conv1.weight' in current:  # an RRDB network: any generation of names fits any other
         state = {current.get(esrgan_name(name), name): tensor for name, tensor in state.items()}
-    for prefix, alias in _aliases(net).items():
+    for prefix, alias in _aliases(net):
         second = {prefix + name.removeprefix(alias): t for name, t in state.items() if name.startswith(alias)}
         state = second | {name: t for name, t in state.items() if not name.startswith(alias)}
         if not any(name.startswith(prefix) for name in wanted):  # bicubic downsampling in the encoder's place

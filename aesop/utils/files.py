@@ -15,20 +15,21 @@ LONGEST = 255  # bytes of a file name, on common file systems
 
 
 @contextmanager
-def atomic(path: str | Path, durable: bool = True) -> Iterator[Path]:
+def atomic(path: str | Path, durable: bool = True, suffixed: bool = False) -> Iterator[Path]:
     """A path beside `path` to write to; at the end of the block that file takes the place of `path`.
 
     At any instant `path` is the old file or the new one, whole. What a kill leaves is hidden, and written over by the
-    next attempt. The name aside ends with the same suffix.
+    next attempt.
 
     Args:
         durable: survive a power cut too (fsync); without it many small files are written faster.
+        suffixed: the path aside ends with the suffix of `path`, for writers that look at it.
 
     Raises:
         OSError: it cannot be written; what was there before stays. `filename` is set.
     """
     path = Path(path)
-    aside = _aside(path)
+    aside = _aside(path, path.suffix if suffixed else '')
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield aside
@@ -52,10 +53,10 @@ def atomic(path: str | Path, durable: bool = True) -> Iterator[Path]:
             aside.unlink(missing_ok=True)
 
 
-def _aside(path: Path) -> Path:
-    name = f'.{path.name}.tmp{path.suffix}'
+def _aside(path: Path, suffix: str) -> Path:
+    name = f'.{path.name}.tmp{suffix}'
     if len(os.fsencode(name)) > LONGEST:
-        name = f'.{hashlib.sha1(os.fsencode(path.name)).hexdigest()}.tmp{path.suffix}'
+        name = f'.{hashlib.sha1(os.fsencode(path.name)).hexdigest()}.tmp{suffix}'
     return path.with_name(name)
 
 

@@ -11,11 +11,11 @@ from aesop.utils.files import atomic, lock, write_text
 
 def test_a_file_is_there_whole_or_not_at_all(tmp_path):
     path = tmp_path / 'folder' / ('ä' * 125 + '.png')  # 254 bytes
-    with pytest.raises(RuntimeError), atomic(path) as part:
+    with pytest.raises(RuntimeError), atomic(path, suffixed=True) as part:
         part.write_bytes(b'half')
         raise RuntimeError
     assert not list(path.parent.iterdir())
-    with atomic(path) as part:
+    with atomic(path, suffixed=True) as part:
         assert part.suffix == '.png' and part.name.startswith('.')
         part.write_bytes(b'whole')
     assert [file.read_bytes() for file in path.parent.iterdir()] == [b'whole'] and path.exists()

@@ -112,7 +112,7 @@ def _make(given: tuple[Path, Job, Entry | None]) -> Entry:
     wanted = {'file': job.file, 'made': job.made, 'source': job.source, 'source_sha256': digest}
     if known and wanted.items() <= known.items() and _is_intact((folder, known)):
         return known
-    with atomic(path, durable=False) as part:
+    with atomic(path, durable=False, suffixed=True) as part:
         shape = job.work(data, job.source, part)
         entry = {**wanted, 'size': part.stat().st_size, 'sha256': sha256(part), 'shape': list(shape)}
         if not known and path.exists() and not _is_intact((folder, entry)):

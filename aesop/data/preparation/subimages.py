@@ -108,7 +108,7 @@ def cut(job: Job) -> tuple[Job, dict[str, Any]]:
         (top, left) for top in starts(height, size, step, threshold) for left in starts(width, size, step, threshold)
     ]
     for path, (top, left) in zip(names(job, len(corners)), corners):
-        with atomic(path, durable=False) as part:
+        with atomic(path, durable=False, suffixed=True) as part:
             save_image(part, image[top : top + size, left : left + size])
     return job, {**before, 'cut': list(job.cut), 'squares': len(corners)}
 
