@@ -11,6 +11,7 @@ LMDB = ['lmdb>=1.4']  # io_backend: {type: lmdb}, scripts/create_lmdb.py
 FIGURES = ['matplotlib>=3.7']  # scripts/plot_*.py
 DEMO = ['scikit-image>=0.22', *FIGURES]  # the photographs and the picture of `make demo`
 EXPORT = ['safetensors>=0.4', 'onnx>=1.15', 'onnxruntime>=1.17', 'spandrel>=0.4', 'torch>=2.5']  # scripts/export.py
+HUB = ['huggingface_hub>=0.23']  # hf://owner/repository, aesop publish
 
 setup(
     name='aesop-sr',
@@ -30,7 +31,8 @@ setup(
         'demo': DEMO,
         'lmdb': LMDB,
         'export': EXPORT,
+        'hub': HUB,
         'report-test': ['playwright>=1.40'],  # make test-report, with the system's Chromium
-        'dev': ['pytest>=8', 'pytest-xdist>=3.5', 'ruff>=0.8', *DEMO, *EXPORT, *LMDB],
+        'dev': ['pytest>=8', 'pytest-xdist>=3.5', 'ruff>=0.8', *DEMO, *EXPORT, *HUB, *LMDB, 'accelerate>=0.30'],
     },
 )
