@@ -15,6 +15,7 @@ from aesop.archs import (  # noqa: F401  (each registers itself)
     msrresnet,
     rrdbnet,
     rrdbnet_legacy,
+    spandrel,
     spsrnet,
     srvgg,
     swinir,
