@@ -6,7 +6,7 @@ What there is: `table()`, which docs/metrics.md is written from (`python -m aeso
 from dataclasses import dataclass
 from typing import Any
 
-from aesop.metrics import autoencoded, detail, dists, fid, lpips, lr_psnr, no_reference, psnr_ssim  # noqa: F401
+from aesop.metrics import autoencoded, detail, dists, fid, lpips, lr_psnr, no_reference, ntire, psnr_ssim  # noqa: F401
 from aesop.metrics.metric import Metric
 from aesop.registry import METRICS
 
