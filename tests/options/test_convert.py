@@ -76,9 +76,7 @@ def test_every_network_of_the_tables_exists():
     for arch, scale, sizes in SPANDREL.values():
         check_arguments(classes()[arch], {scale: 4, **sizes, **({'dim': 8} if arch == 'SAFMN' else {})})
     for kind, scale, sizes in OURS.values():
-        build_network(
-            {'type': kind, scale: 4, **sizes, 'num_block': 1} if kind == 'RRDBNet' else {'type': kind, scale: 4}
-        )
+        build_network({'type': kind, scale: 4, **sizes, **({'num_block': 1} if kind == 'RRDBNet' else {})})
 
 
 def test_the_command(tmp_path, capsys):
