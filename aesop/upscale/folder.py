@@ -19,6 +19,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from aesop.errors import UserError
 from aesop.evaluation.tiling import TiledPrediction, step_of
 from aesop.models.precision import Runtime, hold
+from aesop.upscale.colour import CORRECTIONS
 from aesop.upscale.photo import FORMATS, Photo, read_photo, write_photo
 from aesop.utils.images import EXTENSIONS, image_size, list_images
 
@@ -109,10 +110,19 @@ class Upscaler:
         tile: side of a tile in pixels; None: whole images, as long as the memory suffices.
         overlap: pixels around a tile.
         batch: tiles, or whole images, of equal size that the network gets at a time.
+        colour: see `aesop.upscale.colour.CORRECTIONS`; None: as the network makes them.
     """
 
-    def __init__(self, net: nn.Module, runtime: Runtime, tile: int | None, overlap: int, batch: int) -> None:
-        self.scale = net.scale
+    def __init__(
+        self,
+        net: nn.Module,
+        runtime: Runtime,
+        tile: int | None,
+        overlap: int,
+        batch: int,
+        colour: str | None = None,
+    ) -> None:
+        self.scale, self._correct = net.scale, CORRECTIONS.get(colour)
         self._net, self._runtime = runtime.prepare(net), runtime
         hold(self._net, runtime.dtype)
         runtime.compile(self._net)
@@ -128,7 +138,10 @@ class Upscaler:
 
         On a GPU the network works on while that is waited for.
         """
-        sr = self.predict(self._runtime.lay_out(torch.stack([photo.image for photo in photos])))
+        lq = self._runtime.lay_out(torch.stack([photo.image for photo in photos]))
+        sr = self.predict(lq)
+        if self._correct:
+            sr = self._correct(sr, lq)
         on_host = sr.to('cpu', non_blocking=True)
         if sr.device.type == 'cpu':
             return [lambda image=image: image for image in on_host]
