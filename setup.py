@@ -32,6 +32,7 @@ setup(
         'lmdb': LMDB,
         'export': EXPORT,
         'hub': HUB,
+        'docs': ['mkdocs-material>=9.5', 'mkdocstrings[python]>=0.26'],  # make docs
         'spandrel': ['spandrel>=0.4'],  # {type: Spandrel, arch: HAT, ...}; files of other programs in upscale
         'report-test': ['playwright>=1.40'],  # make test-report, with the system's Chromium
         'dev': ['pytest>=8', 'pytest-xdist>=3.5', 'ruff>=0.8', *DEMO, *EXPORT, *HUB, *LMDB, 'accelerate>=0.30'],

@@ -23,7 +23,9 @@ class AugmentedDataset(Dataset):
         dataset: block of the training set `{type: ..., gt_size: ..., **arguments}`.
         augmentations: probability of each of mixup, cutmix and cutblur; their sum is at most 1, and the rest of the
             samples stay as they are.
-        name, scale, seed: see `CropDataset`; the training set is given these.
+        name: what it is called in logs.
+        scale: see `CropDataset`; the training set is given it.
+        seed: of all random choices, those of the training set too.
     """
 
     has_gt: ClassVar[bool] = True

@@ -29,7 +29,9 @@ class MixedDataset(Dataset):
         ratios: share of each part, in any unit: [3, 1] takes three samples of the first for one of the second. Default:
             the numbers of images, as if all were in one folder.
         common: arguments of all parts that do not say otherwise.
-        name, scale, seed: see `CropDataset`; the parts are given these.
+        name: what it is called in logs.
+        scale: see `CropDataset`; the parts are given it.
+        seed: of all random choices, those of the parts too.
     """
 
     has_gt: ClassVar[bool] = True
