@@ -3,7 +3,7 @@
 import inspect
 from typing import Any
 
-from aesop.data.datasets import augmented, bicubic, mixed, paired, realesrgan, single  # noqa: F401
+from aesop.data.datasets import augmented, bicubic, degraded, mixed, paired, realesrgan, single  # noqa: F401
 from aesop.data.datasets.base import ImageDataset
 from aesop.data.loader import train_loader, val_loader, waiting_advice
 from aesop.registry import DATASETS
