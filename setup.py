@@ -32,6 +32,7 @@ setup(
         'lmdb': LMDB,
         'export': EXPORT,
         'hub': HUB,
+        'optimisers': ['pytorch-optimizer>=3.5'],  # train.optim_g: {type: Adan, ...}
         'docs': ['mkdocs-material>=9.5', 'mkdocstrings[python]>=0.26'],  # make docs
         'spandrel': ['spandrel>=0.4'],  # {type: Spandrel, arch: HAT, ...}; files of other programs in upscale
         'report-test': ['playwright>=1.40'],  # make test-report, with the system's Chromium
