@@ -10,7 +10,6 @@ import argparse
 import math
 import os
 import platform
-import resource
 import shutil
 import sys
 import time
@@ -31,12 +30,12 @@ from aesop.data.degradation.real import build_degradation
 from aesop.errors import UserError
 from aesop.models import SRModel, build_model
 from aesop.options import Options, load_options
+from aesop.utils.devices import peak_memory
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / 'docs/recipes.md'
 BEGIN, END = '<!-- scripts/recipe_steps.py writes from here -->', '<!-- to here -->'
 COLUMNS = 'recipe | patch | generator | discriminator | auto-encoder | seconds | peak memory | loss terms'
-RSS_UNIT = 1 if sys.platform == 'darwin' else 1024  # ru_maxrss is in KiB on Linux, in bytes on macOS
 
 
 def main() -> int:
@@ -82,7 +81,7 @@ def measure(file: str, vgg: str | None) -> str:
     start = time.perf_counter()
     terms = {name: value.item() for name, value in model.step(batch, current_iter=1).items()}
     seconds = time.perf_counter() - start
-    gigabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * RSS_UNIT / 2**30
+    gigabytes = peak_memory(torch.device('cpu')) / 2**30
 
     assert all(map(math.isfinite, terms.values())), terms
     now = first_weights(model)

@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from tests.server import server  # noqa: F401  (a fixture)
 from tests.small_results import coarse, in_made, inputs, made  # noqa: F401  (fixtures)
 
 

@@ -76,7 +76,7 @@ def test_no_option_file_is_left_out():
 
 
 def test_the_small_study_trains_on_no_image_of_set5():
-    """BSDS400 has one, larger: `python -m aesop.data.preparation.check` finds it."""
+    """BSDS400 has one, larger: `aesop check` finds it."""
     for stage in ('psnr', 'ae', 'esrgan', 'ldl', 'aesop'):
         sets = load_options(FILES[f'small/{stage}.yml']).datasets
         trained, validated = ((ROOT / sets[key]['meta_info']).read_text().split() for key in ('train', 'val'))

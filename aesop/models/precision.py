@@ -4,8 +4,6 @@ State-dict names never change, and every function works on networks in place.
 """
 
 import logging
-import resource
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from types import MethodType
@@ -19,27 +17,12 @@ from aesop.archs.layers import use_plain
 from aesop.errors import UserError
 from aesop.options import Options
 from aesop.utils import distributed
+from aesop.utils.devices import find_device, peak_memory  # noqa: F401  (their old place)
 
 logger = logging.getLogger(__name__)
 
 DTYPES = {'fp32': torch.float32, 'bf16': torch.bfloat16, 'fp16': torch.float16}
 THIN = 16  # channels
-RSS_UNIT = 1 if sys.platform == 'darwin' else 1024  # ru_maxrss is in KiB on Linux, in bytes on macOS
-
-
-def find_device(name: str | None = None) -> torch.device:
-    """The device of that name, e.g. `cuda:1`; by default the GPU where there is one, else the CPU.
-
-    Raises:
-        UserError: it is not here.
-    """
-    try:
-        device = torch.device(name or ('cuda' if torch.cuda.is_available() else 'cpu'))
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).strip().split('\n')[0]
-        raise UserError(f'there is no device {name} here ({reason}); cpu is always there') from error
-    return device
 
 
 class Runtime:
@@ -248,10 +231,3 @@ def can_compile(device: torch.device) -> bool:
 
 def _one_more(x: Tensor) -> Tensor:
     return x + 1
-
-
-def peak_memory(device: torch.device) -> int:
-    """Bytes: the most that PyTorch has had allocated on a GPU, or that the process has had resident on the CPU."""
-    if device.type == 'cuda':
-        return torch.cuda.max_memory_allocated(device)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * RSS_UNIT

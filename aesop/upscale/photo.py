@@ -1,7 +1,6 @@
 """Images with all that belongs to them: alpha, 16 bits, colour profile (ICC), EXIF."""
 
 import logging
-import os
 import struct
 import zlib
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from aesop.errors import UserError
+from aesop.utils.files import atomic
 from aesop.utils.images import decode_image, to_tensor, to_uint8, to_uint16
 from aesop.utils.imresize import imresize
 
@@ -141,13 +141,8 @@ def write_photo(path: Path, photo: Photo, sr: Tensor, quality: int) -> None:
         data = _png_16(to_uint16(torch.cat(planes)), icc, photo.exif)
     else:
         data = _encoded(to_uint8(torch.cat(planes)), kind, quality, icc, photo.exif, path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f'.{path.name}.tmp')
-    try:
-        temporary.write_bytes(data)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with atomic(path, durable=False) as aside:
+        aside.write_bytes(data)
 
 
 def _fits(icc: bytes | None, channels: int) -> bool:

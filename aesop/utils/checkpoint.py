@@ -1,8 +1,6 @@
 """Files of weights and of training states: written atomically, verified when read, names cleaned in this one place."""
 
-import contextlib
 import logging
-import os
 import pickle
 import re
 import zipfile
@@ -17,6 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from aesop.errors import Unavailable, UserError
 from aesop.utils import safetensors
+from aesop.utils.files import atomic
 from aesop.utils.hub import PREFIX, hub_file
 
 logger = logging.getLogger(__name__)
@@ -39,22 +38,10 @@ def save(obj: Any, path: str | Path, metadata: dict[str, str] | None = None) -> 
     content = None
     if path.suffix == '.safetensors':
         content = safetensors.to_bytes(obj, metadata)
-    temporary = path.with_name(f'.{path.name}.tmp')
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, 'wb') as file:
+        with atomic(path) as aside, open(aside, 'wb') as file:
             torch.save(obj, file) if content is None else file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)  # without it a power cut may undo the renaming
-        finally:
-            os.close(folder)
     except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
-        with contextlib.suppress(OSError):
-            temporary.unlink()
         raise UserError(f'{path} could not be written ({error}): check the free space and the permissions') from error
 
 
@@ -121,7 +108,7 @@ def find_weights(name: str | Path) -> Path:
         return Path(name)
     path = PRETRAINED / entry['file']
     if not path.is_file():
-        raise Unavailable(f'{name}: there is no file {path}; get it with `python scripts/download_weights.py {name}`')
+        raise Unavailable(f'{name}: there is no file {path}; get it with `aesop download {name}`')
     return path
 
 

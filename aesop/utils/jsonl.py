@@ -5,8 +5,11 @@ import json
 import logging
 import math
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from aesop.utils.files import write_text
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +33,19 @@ class Lines:
     def add(self, entry: dict[str, Any]) -> None:
         self._unwritten += json.dumps(finite(entry), allow_nan=False) + '\n'
         self.flush()
+
+    def keep(self, wanted: Callable[[dict[str, Any]], bool]) -> None:
+        """Drops the lines that are not wanted, and one that a kill has cut off."""
+        if not self.path.exists():
+            return
+        kept = []
+        for line in self.path.read_text(encoding='utf-8').splitlines():
+            try:
+                if wanted(json.loads(line)):
+                    kept.append(line + '\n')
+            except (json.JSONDecodeError, KeyError):
+                logger.warning('%s: a line that was cut off is dropped', self.path)
+        write_text(self.path, ''.join(kept))
 
     def flush(self) -> None:
         if not self._unwritten:

@@ -10,11 +10,13 @@ from aesop.models import build_model
 from aesop.models.precision import Runtime
 from aesop.options import load_options
 from aesop.upscale import folder
-from aesop.upscale.__main__ import main
 from aesop.upscale.folder import Outcome, Upscaler, find_jobs, run
 from aesop.utils import checkpoint
 from aesop.utils.images import read_image, save_image, to_tensor, to_uint8
+from tests.commands import command
 from tests.golden import fill_
+
+main = command('upscale')
 
 NET = {'type': 'SRVGGNetCompact', 'num_feat': 8, 'num_conv': 2, 'upscale': 2}
 RRDB = {'type': 'RRDBNet', 'num_feat': 8, 'num_block': 1, 'num_grow_ch': 4}

@@ -1,0 +1,88 @@
+"""Upscale an image, or a folder of them.
+
+aesop upscale INPUT -o OUTPUT --weights FILE
+
+The network is recognised by its weights. Images that cannot be upscaled are listed at the end, with exit code 2; all
+others are done. The same command goes on where it was stopped.
+"""
+
+import argparse
+import logging
+import signal
+import time
+from pathlib import Path
+
+logger = logging.getLogger('aesop.upscale')
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add('input', type=Path, metavar='INPUT', help='an image or a folder; its sub-folders too')
+    add('-o', '--output', type=Path, required=True, help='a folder, which gets the same sub-folders; or a file')
+    add('--weights', required=True, metavar='FILE', help='a file, or the name of published weights')
+    add('--key', help='which weights of the file; default: params_ema, if there, else params')
+    add('--arch', metavar='BLOCK', help='the network, where it is not told by the weights: {type: RRDBNet, scale: 4}')
+    add('--suffix', default='', help='follows the names of the results, e.g. _x4')
+    add('--format', choices=('png', 'jpg', 'webp'), help='default: png, which keeps all')
+    add('--quality', type=_whole(1, 100), default=95, help='of jpg and webp, 1 to 100; default: 95')
+    add('--overwrite', action='store_true', help='make results anew that exist')
+    add('--tile', type=_whole(0), default=512, help='side of tiles in pixels; 0: whole images; default: 512')
+    add('--overlap', type=_whole(0), default=32, help='pixels around a tile that its result sees; default: 32')
+    add('--batch', type=_whole(1), help='tiles of equal size at a time; default: 4 on a GPU, else 1')
+    add('--precision', choices=('fp32', 'bf16', 'fp16'), default='fp32')
+    add('--compile', action='store_true', help="compile the network's blocks: for many images of few sizes")
+    add('--device', help='cpu, cuda, cuda:1, ...; default: the GPU, if there is one')
+
+
+def run(args: argparse.Namespace) -> None:
+    from aesop.errors import UserError
+    from aesop.run.logs import console
+
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # it ends like Ctrl-C
+    try:
+        with console(is_main=True):
+            problems = _upscale(args)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    if problems:
+        raise UserError(problems)
+
+
+def _whole(least: int, most: int = 2**31):  # noqa: ANN202  (argparse takes the name for its message)
+    def number(text: str) -> int:
+        value = int(text)
+        if not least <= value <= most:
+            raise ValueError
+        return value
+
+    number.__name__ = f'whole number from {least}' + (f' to {most}' if most < 2**31 else '')
+    return number
+
+
+def _upscale(args: argparse.Namespace) -> list[str]:
+    """What could not be upscaled."""
+    from aesop.upscale.folder import Upscaler, find_jobs, run
+    from aesop.upscale.networks import load_generator
+
+    runtime = _runtime(args)
+    jobs, outcome = find_jobs(args.input, args.output, args.suffix, args.format and f'.{args.format}', args.overwrite)
+    net = load_generator(args.weights, args.arch, args.key)
+    batch = args.batch or (4 if runtime.device.type == 'cuda' else 1)
+    logger.info('computing on %s', runtime.device)
+    started = time.monotonic()
+    try:
+        run(Upscaler(net, runtime, args.tile or None, args.overlap, batch), jobs, outcome, args.quality)
+    finally:
+        skipped = f'; {outcome.skipped} exist (--overwrite makes them anew)' if outcome.skipped else ''
+        failed = f'; {len(outcome.problems)} could not be upscaled' if outcome.problems else ''
+        logger.info('%d images in %.1f s%s%s', outcome.done, time.monotonic() - started, skipped, failed)
+    return outcome.problems
+
+
+def _runtime(args: argparse.Namespace):  # noqa: ANN202
+    from aesop.models.precision import Runtime
+    from aesop.options import load_options
+    from aesop.utils.devices import find_device
+
+    asked = {'precision': args.precision, 'compile': args.compile, 'cudnn_benchmark': False}  # sizes vary
+    return Runtime(load_options({'runtime': asked}), find_device(args.device))
