@@ -7,8 +7,6 @@ printed. docs/migrating.md tells more.
 """
 
 import argparse
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 
@@ -20,35 +18,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     from aesop.errors import UserError
     from aesop.options.convert import convert_file
+    from aesop.utils.console import say
+    from aesop.utils.files import write_text
 
     if args.output and args.output.exists():
         raise UserError(f'{args.output} exists: name another file with -o')
     this = convert_file(args.file)
     text = this.text(args.file.name)
     if args.output is None:
-        sys.stdout.write(text)
+        say(text.rstrip())
         return
-    args.output.parent.mkdir(parents=True, exist_ok=True)
-    args.output.write_text(text, encoding='utf-8')
+    write_text(args.output, text)
     told = f'{len(this.changed)} changes, {len(this.without)} keys without counterpart, {len(this.left)} left to do'
-    sys.stdout.write(f'{args.output}: {told}; see its first lines\n')
-
-
-def parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(
-        prog='aesop convert', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add_arguments(made)
-    return made
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command alone; returns the exit code."""
-    from aesop.errors import DONE, USER_ERROR, UserError
-
-    try:
-        run(parser().parse_args(arguments))
-    except UserError as error:
-        sys.stderr.writelines(f'aesop convert: {problem}\n' for problem in error.problems)
-        return USER_ERROR
-    return DONE
+    say(f'{args.output}: {told}; see its first lines')

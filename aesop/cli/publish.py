@@ -9,8 +9,6 @@ the results and the protocol of `aesop test`, options.yml and the entry for Open
 """
 
 import argparse
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 
@@ -28,31 +26,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     from aesop.reporting.publish import publish, read_run
+    from aesop.utils.console import say
     from aesop.utils.hub import upload_folder
 
     this = read_run(args.run_folder, args.weights, args.results)
     folder = args.output or Path('published', this.name)
     for file in publish(this, folder, args.license, args.author, args.key):
-        sys.stdout.write(f'{file}\n')
+        say(str(file))
     if args.upload:
-        sys.stdout.write(f'{upload_folder(folder, args.upload, args.private)}\n')
-
-
-def parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(
-        prog='aesop publish', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add_arguments(made)
-    return made
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command alone; returns the exit code."""
-    from aesop.errors import DONE, USER_ERROR, UserError
-
-    try:
-        run(parser().parse_args(arguments))
-    except UserError as error:
-        sys.stderr.writelines(f'aesop publish: {problem}\n' for problem in error.problems)
-        return USER_ERROR
-    return DONE
+        say(upload_folder(folder, args.upload, args.private))

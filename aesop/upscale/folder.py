@@ -111,6 +111,7 @@ class Upscaler:
         overlap: pixels around a tile.
         batch: tiles, or whole images, of equal size that the network gets at a time.
         colour: see `aesop.upscale.colour.CORRECTIONS`; None: as the network makes them.
+        blend: pixels in which neighbouring tiles fade into each other.
     """
 
     def __init__(
@@ -121,12 +122,13 @@ class Upscaler:
         overlap: int,
         batch: int,
         colour: str | None = None,
+        blend: int = 0,
     ) -> None:
         self.scale, self._correct = net.scale, CORRECTIONS.get(colour)
         self._net, self._runtime = runtime.prepare(net), runtime
         hold(self._net, runtime.dtype)
         runtime.compile(self._net)
-        self.predict = TiledPrediction(self._forward, net.scale, tile, overlap, step_of(net), batch)
+        self.predict = TiledPrediction(self._forward, net.scale, tile, overlap, step_of(net), batch, blend=blend)
 
     def _forward(self, lq: Tensor) -> Tensor:
         self._runtime.begin_step()

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from aesop.cli.convert import main
+from aesop.cli import main
 from aesop.options import load_options
 from aesop.options.convert import convert, convert_file
 
@@ -81,13 +81,15 @@ def test_every_network_of_the_tables_exists():
 
 def test_the_command(tmp_path, capsys):
     out = tmp_path / 'new' / 'mine.yml'
-    assert main([str(FOREIGN / 'basicsr_swinir.yml'), '-o', str(out)]) == 0
+    assert main(['convert', str(FOREIGN / 'basicsr_swinir.yml'), '-o', str(out)]) == 0
     assert '1 changes, ' in capsys.readouterr().out
     head = out.read_text().splitlines()
     assert head[0] == '# Converted from basicsr_swinir.yml.' and '# No counterpart:' in head
     assert load_options(out).name == 'SwinIR_small'
-    assert main([str(FOREIGN / 'basicsr_swinir.yml'), '-o', str(out)]) == 2
+    assert main(['convert', str(FOREIGN / 'basicsr_swinir.yml'), '-o', str(out)]) == 2
     assert 'exists: name another file' in capsys.readouterr().err
-    assert main([str(FOREIGN / 'basicsr_swinir.yml')]) == 0 and 'model_type: SRModel' in capsys.readouterr().out
+    assert (
+        main(['convert', str(FOREIGN / 'basicsr_swinir.yml')]) == 0 and 'model_type: SRModel' in capsys.readouterr().out
+    )
     (tmp_path / 'bad.yml').write_text('- 1')
-    assert main([str(tmp_path / 'bad.yml')]) == 2 and 'is no option file' in capsys.readouterr().err
+    assert main(['convert', str(tmp_path / 'bad.yml')]) == 2 and 'is no option file' in capsys.readouterr().err

@@ -8,7 +8,7 @@ import yaml
 
 import aesop
 from aesop.archs import build_network
-from aesop.cli.publish import main
+from aesop.cli import main
 from aesop.reporting import publish as module
 from aesop.utils import checkpoint, safetensors
 from tests.golden import fill_, image
@@ -44,7 +44,7 @@ def net(tmp_path, monkeypatch):
 
 
 def test_a_folder_that_says_all_of_itself(net):
-    assert main(['experiments/tiny', '--license', 'apache-2.0', '--author', 'me']) == 0
+    assert main(['publish', 'experiments/tiny', '--license', 'apache-2.0', '--author', 'me']) == 0
     folder = Path('published/tiny')
     names = {'README.md', 'config.json', 'model.safetensors', 'options.yml', 'tiny.json'}
     assert {path.name for path in folder.iterdir()} == names
@@ -88,14 +88,14 @@ def test_other_programs_open_the_weights(net):
 def test_a_run_without_results_says_so(net):
     Path('results/tiny/metrics.json').unlink()
     Path('results/tiny').rmdir()
-    assert main(['experiments/tiny', '-o', 'out']) == 0
+    assert main(['publish', 'experiments/tiny', '-o', 'out']) == 0
     assert 'Not measured yet' in Path('out/README.md').read_text()
 
 
 def test_it_is_uploaded_where_asked(net, monkeypatch, capsys):
     sent = []
     monkeypatch.setattr('aesop.utils.hub.upload_folder', lambda *given: sent.append(given) or 'https://hub/me/tiny')
-    assert main(['experiments/tiny', '-o', 'out', '--upload', 'me/tiny', '--private']) == 0
+    assert main(['publish', 'experiments/tiny', '-o', 'out', '--upload', 'me/tiny', '--private']) == 0
     assert sent == [(Path('out'), 'me/tiny', True)] and 'https://hub/me/tiny' in capsys.readouterr().out
 
 
@@ -107,5 +107,5 @@ def test_mistakes_are_told(net, capsys):
         (['experiments/tiny', '-o', 'out'], 'out is not empty'),
         (['experiments/tiny', '--results', 'none.json'], 'none.json: the results cannot be read'),
     ):
-        assert main(command) == 2
+        assert main(['publish', *command]) == 2
         assert message in capsys.readouterr().err
