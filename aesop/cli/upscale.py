@@ -94,9 +94,9 @@ def _upscale(args: argparse.Namespace) -> list[str]:
 
 
 def _runtime(args: argparse.Namespace):  # noqa: ANN202
-    from aesop.models.precision import Runtime
+    from aesop.models.precision import Precision
     from aesop.options import load_options
     from aesop.utils.devices import find_device
 
     asked = {'precision': args.precision, 'compile': args.compile, 'cudnn_benchmark': False}  # sizes vary
-    return Runtime(load_options({'runtime': asked}), find_device(args.device))
+    return Precision(load_options({'runtime': asked}), find_device(args.device))

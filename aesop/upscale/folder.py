@@ -18,7 +18,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from aesop.errors import UserError
 from aesop.evaluation.tiling import TiledPrediction, step_of
-from aesop.models.precision import Runtime, hold
+from aesop.models.precision import Precision, hold
 from aesop.upscale.colour import CORRECTIONS
 from aesop.upscale.photo import FORMATS, Photo, read_photo, write_photo
 from aesop.utils.images import EXTENSIONS, image_size, list_images
@@ -117,7 +117,7 @@ class Upscaler:
     def __init__(
         self,
         net: nn.Module,
-        runtime: Runtime,
+        runtime: Precision,
         tile: int | None,
         overlap: int,
         batch: int,
@@ -132,7 +132,7 @@ class Upscaler:
 
     def _forward(self, lq: Tensor) -> Tensor:
         self._runtime.begin_step()
-        return self._net(self._runtime.lay_out(lq))
+        return self._runtime.call(self._net, self._runtime.lay_out(lq))
 
     @torch.inference_mode()
     def __call__(self, photos: list[Photo]) -> list[Callable[[], Tensor]]:

@@ -7,7 +7,7 @@ import torch
 from aesop.archs import build_network
 from aesop.errors import UserError
 from aesop.models import build_model
-from aesop.models.precision import Runtime
+from aesop.models.precision import Precision
 from aesop.options import load_options
 from aesop.upscale import folder
 from aesop.upscale.folder import Outcome, Upscaler, find_jobs, run
@@ -50,7 +50,7 @@ def files(path):
 def upscaler(net, precision='fp32', **more):
     options = load_options({'runtime': {'precision': precision, 'compile': more.pop('compile', False)}})
     arguments = {'tile': None, 'overlap': 32, 'batch': 1} | more
-    return Upscaler(net.requires_grad_(False), Runtime(options, torch.device('cpu')), **arguments)
+    return Upscaler(net.requires_grad_(False), Precision(options, torch.device('cpu')), **arguments)
 
 
 def test_results_are_those_of_the_model_and_keep_the_tree(images, weights, capsys):
