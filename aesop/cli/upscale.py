@@ -19,7 +19,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add('input', type=Path, metavar='INPUT', help='an image or a folder; its sub-folders too')
     add('-o', '--output', type=Path, required=True, help='a folder, which gets the same sub-folders; or a file')
-    add('--weights', required=True, metavar='FILE', help='a file, or the name of published weights')
+    add(
+        '--weights',
+        required=True,
+        metavar='FILE',
+        help='a file, the name of published weights, or hf://owner/repository',
+    )
     add('--key', help='which weights of the file; default: params_ema, if there, else params')
     add('--arch', metavar='BLOCK', help='the network, where it is not told by the weights: {type: RRDBNet, scale: 4}')
     add('--suffix', default='', help='follows the names of the results, e.g. _x4')
@@ -36,6 +41,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add('--seed', type=_whole(0), metavar='N', help='of references and noise; without it, one solution has no noise')
     add('--tile', type=_whole(0), default=512, help='side of tiles in pixels; 0: whole images; default: 512')
     add('--overlap', type=_whole(0), default=32, help='pixels around a tile that its result sees; default: 32')
+    add(
+        '--blend', type=_whole(0), default=0, help='pixels in which neighbouring tiles fade into each other; default: 0'
+    )
+    add(
+        '--colour',
+        choices=('wavelet', 'adain'),
+        help="give the result the image's colours, where a network shifts them",
+    )
     add('--batch', type=_whole(1), help='tiles of equal size at a time; default: 4 on a GPU, else 1')
     add('--precision', choices=('fp32', 'bf16', 'fp16'), default='fp32')
     add('--compile', action='store_true', help="compile the network's blocks: for many images of few sizes")
@@ -84,7 +97,8 @@ def _upscale(args: argparse.Namespace) -> list[str]:
             sampler = samples.Sampler(net, runtime, args.ref, args.samples, args.seed)
             samples.run(sampler, jobs, outcome, args.quality, args.overwrite)
             return outcome.problems
-        run(Upscaler(net, runtime, args.tile or None, args.overlap, batch), jobs, outcome, args.quality)
+        upscaler = Upscaler(net, runtime, args.tile or None, args.overlap, batch, args.colour, args.blend)
+        run(upscaler, jobs, outcome, args.quality)
     finally:
         skipped = f'; {outcome.skipped} exist (--overwrite makes them anew)' if outcome.skipped else ''
         failed = f'; {len(outcome.problems)} could not be upscaled' if outcome.problems else ''

@@ -35,7 +35,7 @@ class Loader:
 
     def __init__(self, dataset: Dataset, num_workers: int, device: torch.device = CPU, **arguments: Any) -> None:
         self._dataset, self._device = dataset, device
-        if isinstance(dataset, ImageDataset):
+        if hasattr(dataset, 'open'):
             dataset.open()  # before there are workers: they share what was opened
         self._num_workers = num_workers
         self._loader = DataLoader(

@@ -10,10 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from aesop.archs import build_network
+from aesop.archs import build_network, spandrel
+from aesop.archs.pretrained import architecture_of, shipped
 from aesop.errors import UserError, at
 from aesop.options import load_options
-from aesop.utils.checkpoint import StateDict, esrgan_name, find_weights, fit, read_weights
+from aesop.utils.checkpoint import StateDict, esrgan_name, find_weights, fit, load, read_weights
 
 logger = logging.getLogger(__name__)
 
@@ -24,15 +25,16 @@ def load_generator(weights: str | Path, arch: str | None = None, key: str | None
     """The network that the weights are of, with them, for prediction alone.
 
     Args:
-        weights: a file, or a name in `weights.yml`. Where it lies in the folder of a run of aesop, the run's
-            `options.yml` says what the network is; else its tensors do.
+        weights: a file, a name in `weights.yml`, or `hf://owner/repository[/file]`. Where it lies in the folder of a
+            run of aesop, the run's `options.yml` says what the network is; else the header of a safetensors file, the
+            package spandrel where that is installed, or its tensors do.
         arch: block of the network, as YAML, which says it instead.
         key: entry of the file; None: `params_ema` where there is one, else `params`, which the log tells.
 
     Raises:
         UserError: the file cannot be read, has no entry `key`, is of no known network, or of none for RGB images.
     """
-    path = find_weights(weights)
+    path = find_weights(shipped(weights))
     state, used = read_weights(path, key or 'params_ema')
     if key and used != key:
         raise UserError(f'{path} has no `{key}`: leave --key away, or correct it')
@@ -41,6 +43,10 @@ def load_generator(weights: str | Path, arch: str | None = None, key: str | None
         block, source = load_options({}, [f'network_g={arch}']).network_g, '--arch'
     elif path.resolve().parent.name == 'models' and options.is_file():
         block, source = load_options(options).network_g, str(options)
+    elif block := architecture_of(path):
+        source = 'its header'
+    elif found := spandrel.identify(whole(path, used)):
+        (block, state), source = found, 'spandrel'
     else:
         block, source = detect(state, path), 'its tensors'
     net = build_network(block)
@@ -55,10 +61,17 @@ def load_generator(weights: str | Path, arch: str | None = None, key: str | None
     return net
 
 
+def whole(path: Path, key: str | None) -> StateDict:
+    """The entry of a file with the buffers that `read_weights` leaves out, which spandrel looks at."""
+    found = load(path)
+    return found.get(key, found)
+
+
 @torch.inference_mode()
 def _upscales(net: nn.Module) -> bool:
     """Whether an RGB image comes out larger by `scale`, tried out."""
-    side, scale = getattr(net, 'img_size', None) or 8, getattr(net, 'scale', None)
+    side = getattr(net, 'img_size', None) or 8
+    scale = getattr(net, 'scale', None)
     try:
         output = net(torch.zeros(1, 3, side, side))
         sr = output['sr'] if isinstance(output, dict) else output
@@ -81,7 +94,7 @@ def detect(state: StateDict, path: str | Path) -> Block:
     if not found:
         raise UserError(
             f'{path}: no network is known whose tensors are called {", ".join(list(state)[:3])}, ...; '
-            "--arch '{type: ..., ...}' names it"
+            "--arch '{type: ..., ...}' names it; with `pip install spandrel` that package's networks are known too"
         )
     try:
         with at(str(path)):

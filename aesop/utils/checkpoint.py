@@ -5,7 +5,6 @@ import pickle
 import re
 import zipfile
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import torch
@@ -14,7 +13,9 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from aesop.errors import Unavailable, UserError
+from aesop.utils import safetensors
 from aesop.utils.files import atomic
+from aesop.utils.hub import PREFIX, hub_file
 
 logger = logging.getLogger(__name__)
 
@@ -24,19 +25,18 @@ PRETRAINED = Path('experiments/pretrained_models')  # where the files of weights
 COMPUTED = ('attn_mask', 'relative_position_index')  # buffers in files that a network works out by itself
 
 
-def save(obj: Any, path: str | Path) -> None:
+def save(obj: Any, path: str | Path, metadata: dict[str, str] | None = None) -> None:
     """Writes a nested dict of tensors, numbers, strings and lists; at any instant `path` is the old or the new file.
 
-    A path that ends in `.safetensors` takes a flat dict of tensors.
+    A path that ends in `.safetensors` takes a flat dict of tensors, and `metadata` into its header.
 
     Raises:
         UserError: the file cannot be written (no space, no permission, ...); what was there before stays.
     """
     path = Path(path)
     content = None
-    if path.suffix == '.safetensors':  # each tensor in its own memory, as the format demands
-        tensors = {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in obj.items()}
-        content = _safetensors(path).save(tensors, metadata={'format': 'pt'})
+    if path.suffix == '.safetensors':
+        content = safetensors.to_bytes(obj, metadata)
     try:
         with atomic(path) as aside, open(aside, 'wb') as file:
             torch.save(obj, file) if content is None else file.write(content)
@@ -63,9 +63,8 @@ def load(path: str | Path) -> Any:
     if path.stat().st_size == 0:
         raise UserError(damaged.format('it is empty'))
     if path.suffix == '.safetensors':
-        library = _safetensors(path)
         try:
-            return library.load_file(path)
+            return safetensors.read(path)[0]
         except Exception as error:
             raise UserError(damaged.format(error)) from error
     try:
@@ -96,11 +95,14 @@ def manifest() -> dict[str, dict[str, Any]]:
 
 
 def find_weights(name: str | Path) -> Path:
-    """The file that an option means: a path, or a name in `weights.yml`, whose file lies in PRETRAINED.
+    """The file that an option means: a path, a name in `weights.yml`, whose file lies in PRETRAINED, or an address on
+    the Hub (`hf://owner/repository[@revision][/file]`).
 
     Raises:
-        UserError: it is such a name, and the file is not there.
+        UserError: it is such a name or address, and the file is not there.
     """
+    if str(name).startswith(PREFIX):
+        return hub_file(str(name))
     entry = None if Path(name).is_file() else manifest().get(str(name))
     if entry is None:
         return Path(name)
@@ -117,14 +119,6 @@ def download_advice(path: str | Path) -> str | None:
     return name and f'Get it with `aesop download {name}`{folder}'
 
 
-def _safetensors(path: Path) -> ModuleType:
-    try:
-        import safetensors.torch  # an extra: only these files need it
-    except ImportError as error:
-        raise UserError(f'{path}: safetensors files need the package of that name: pip install safetensors') from error
-    return safetensors.torch
-
-
 def network_state_dict(net: nn.Module) -> StateDict:
     """A copy of `net`'s tensors on the CPU under their published names, wrappers (DDP, compile) stripped.
 
@@ -136,14 +130,19 @@ def network_state_dict(net: nn.Module) -> StateDict:
     return state
 
 
-def save_network(path: str | Path, params: StateDict, params_ema: StateDict | None = None) -> None:
+def save_network(
+    path: str | Path,
+    params: StateDict,
+    params_ema: StateDict | None = None,
+    metadata: dict[str, str] | None = None,
+) -> None:
     """Writes weights the way the field's tools open them: `params`, and `params_ema` where there is an average.
 
-    A `.safetensors` file has no entries: it takes `params` alone.
+    A `.safetensors` file has no entries: it takes `params` alone, and `metadata` into its header.
     """
     if Path(path).suffix == '.safetensors':
         assert params_ema is None, 'one set of weights a file'
-        save(params, path)
+        save(params, path, metadata)
     else:
         save({'params': params} if params_ema is None else {'params': params, 'params_ema': params_ema}, path)
 
