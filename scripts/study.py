@@ -1,0 +1,163 @@
+"""Runs a study: trains what is missing, goes on where it was interrupted, evaluates, and writes its tables.
+
+python scripts/study.py options/small/study.yml -o results/study.md
+python scripts/study.py options/small/study.yml --steps evaluate tables
+
+The file lists runs (an option file, its overrides and seeds) and tables of them; options/small/study.yml explains the
+keys. A table gives the mean over the seeds, their standard deviation and number, and the paired differences between two
+methods, seed by seed. Exit code 2: something is wrong, said in a sentence.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from aesop.errors import UserError
+from aesop.options import load_options
+
+COLUMNS = {  # metric of the option file -> its title and digits
+    'psnr': ('PSNR', 2),
+    'ssim': ('SSIM', 4),
+    'lpips': ('LPIPS', 4),
+    'dists': ('DISTS', 4),
+    'lr_psnr': ('LR-PSNR', 2),
+    'ae_psnr': ('AE-PSNR', 2),
+}
+Values = dict[int | None, dict[str, float]]  # seed -> metric -> value
+
+
+class Study:
+    """A study's file; option files in it are relative to it."""
+
+    def __init__(self, path: Path) -> None:
+        self.folder = path.parent
+        try:
+            plan = yaml.safe_load(path.read_text(encoding='utf-8'))
+            self.test, self.runs, self.tables = self.folder / plan['test'], plan['runs'], plan['tables']
+        except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
+            raise UserError(f'{path}: this is no file of a study ({error}); see options/small/study.yml') from error
+
+    def trainings(self) -> Iterator[tuple[list[str], Path]]:
+        """The arguments of each training, and the weights that it ends with."""
+        for name, run in self.runs.items():
+            for seed in run.get('seeds', [None]):
+                about = [f'name={named(name, seed)}', *([] if seed is None else [f'manual_seed={seed}'])]
+                arguments = ['-opt', str(self.folder / run['opt']), '--set', *about, *run.get('set', [])]
+                yield arguments, self.weights(name, seed)
+
+    def weights(self, name: str, seed: int | None, at: int | None = None) -> Path:
+        """The weights of a run at its end, or at an iteration."""
+        if name not in self.runs:
+            raise UserError(f'a table names the run "{name}", and `runs` has none of this name')
+        run = self.runs[name]
+        at = at or load_options(self.folder / run['opt'], run.get('set', [])).train.total_iter
+        return Path('experiments') / named(name, seed) / 'models' / f'net_g_{at}.pth'
+
+    def evaluations(self, row: dict[str, Any]) -> Iterator[tuple[int | None, str, list[str], Path | None]]:
+        """Seed, name of the results, arguments of the test, and weights of each run of a table's row."""
+        if 'opt' in row:
+            file = self.folder / row['opt']
+            yield None, load_options(file).name, ['-opt', str(file)], None
+            return
+        run, at = row['run'], row.get('at')
+        for seed in row.get('seeds', self.runs.get(run, {}).get('seeds', [None])):
+            weights, name = self.weights(run, seed, at), named(run, seed) + (f'_{at}' if at else '')
+            yield seed, name, ['-opt', str(self.test), '--weights', f'{name}={weights}'], weights
+
+
+def named(run: str, seed: int | None) -> str:
+    return run if seed is None else f'{run}_s{seed}'
+
+
+def train(study: Study) -> None:
+    for arguments, weights in study.trainings():
+        if not weights.is_file():
+            call('train.py', *arguments, '--auto_resume')
+
+
+def evaluate(study: Study) -> None:
+    for row in (row for table in study.tables for row in table['rows'].values()):
+        for _, name, arguments, weights in study.evaluations(row):
+            if weights and not weights.is_file():
+                print(f'{weights} is missing: not evaluated', flush=True)
+            elif not (Path('results') / name / 'metrics.json').is_file():
+                call('test.py', *arguments, '--resume')
+
+
+def call(script: str, *arguments: str) -> None:
+    print(f'$ python {script} {" ".join(arguments)}', flush=True)
+    if code := subprocess.run([sys.executable, script, *arguments]).returncode:
+        sys.exit(code)
+
+
+def tables(study: Study) -> Iterator[str]:
+    """The tables as Markdown: one for each data set, and one of the paired differences."""
+    for table in study.tables:
+        results: dict[str, dict[str, Values]] = {}  # title of a row -> data set -> values
+        for title, row in table['rows'].items():
+            for seed, name, _, _ in study.evaluations(row):
+                path = Path('results') / name / 'metrics.json'
+                for dataset, scores in json.loads(path.read_text())['datasets'].items() if path.is_file() else ():
+                    results.setdefault(title, {}).setdefault(dataset, {})[seed] = scores
+        sets = list(dict.fromkeys(dataset for row in results.values() for dataset in row))
+        measured = [
+            m for m in COLUMNS if any(m in v for row in results.values() for s in row.values() for v in s.values())
+        ]
+        head = [COLUMNS[metric][0] for metric in measured]
+        yield f'### {table["title"]}\n'
+        for dataset in sets:
+            rows = [(t, s[dataset]) for t, s in results.items() if dataset in s]
+            yield markdown([dataset, 'n', *head], ([t, str(len(v)), *cells(v.values(), measured)] for t, v in rows))
+        rows = []
+        for one, other in table.get('pairs', ()):
+            for dataset in sets:
+                a, b = (results.get(title, {}).get(dataset, {}) for title in (one, other))
+                both = [{m: a[seed][m] - b[seed][m] for m in measured if m in a[seed]} for seed in a if seed in b]
+                if both:
+                    rows.append([f'{one} - {other}', dataset, str(len(both)), *cells(both, measured, signed='+')])
+        if rows:
+            yield markdown(['paired difference', 'set', 'n', *head], rows)
+
+
+def cells(values: Sequence[dict[str, float]], metrics: Sequence[str], signed: str = '') -> Iterator[str]:
+    """Mean ± standard deviation (of a sample) of each metric."""
+    for metric in metrics:
+        digits, numbers = COLUMNS[metric][1], [v[metric] for v in values if metric in v]
+        deviation = f' ± {statistics.stdev(numbers):.{digits}f}' if len(numbers) > 1 else ''
+        yield f'{statistics.mean(numbers):{signed}.{digits}f}{deviation}' if numbers else ''
+
+
+def markdown(head: Sequence[str], rows: Iterator[Sequence[str]] | Sequence[Sequence[str]]) -> str:
+    return '\n'.join(f'| {" | ".join(row)} |' for row in (head, ['---'] * len(head), *rows)) + '\n'
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('study', type=Path, metavar='FILE', help='the file of a study')
+    parser.add_argument('--steps', nargs='+', choices=('train', 'evaluate', 'tables'), help='default: all of them')
+    parser.add_argument('-o', '--output', type=Path, default=Path('results/study.md'), metavar='OUT.md')
+    args = parser.parse_args(arguments)
+    try:
+        study = Study(args.study)
+        for step in (train, evaluate):
+            if not args.steps or step.__name__ in args.steps:
+                step(study)
+        if not args.steps or 'tables' in args.steps:
+            args.output.parent.mkdir(parents=True, exist_ok=True)
+            args.output.write_text('\n'.join(tables(study)), encoding='utf-8')
+            print(args.output)
+    except UserError as error:
+        print(f'study.py: {error}', file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
