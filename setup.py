@@ -21,7 +21,11 @@ setup(
     license='Apache-2.0',
     python_requires='>=3.10',
     packages=find_packages(include=['aesop', 'aesop.*']),
-    package_data={'aesop.utils': ['weights.yml'], 'aesop.reporting.report': ['*.html', '*.css', '*.js']},
+    package_data={
+        'aesop': ['weights/*'],
+        'aesop.utils': ['weights.yml'],
+        'aesop.reporting.report': ['*.html', '*.css', '*.js'],
+    },
     install_requires=(ROOT / 'requirements.txt').read_text().split(),
     extras_require={
         'iqa': ['pyiqa>=0.1.13'],  # NIQE, MANIQA, MUSIQ, CLIP-IQA; its licence is for non-commercial use

@@ -1,9 +1,9 @@
 """Runs a study: trains what is missing, goes on where it was interrupted, evaluates, and writes its tables.
 
-python scripts/study.py options/small/study.yml -o results/study.md
-python scripts/study.py options/small/study.yml --steps evaluate tables
+python scripts/study.py scripts/small_study.yml -o results/study.md
+python scripts/study.py scripts/small_study.yml --steps evaluate tables
 
-The file lists runs (an option file, its overrides and seeds) and tables of them; options/small/study.yml explains the
+The file lists runs (an option file, its overrides and seeds) and tables of them; scripts/small_study.yml explains the
 keys. A table gives the mean over the seeds, their standard deviation and number, and the paired differences between two
 methods, seed by seed. Exit code 2: something is wrong, said in a sentence.
 """
@@ -34,22 +34,21 @@ Values = dict[int | None, dict[str, float]]  # seed -> metric -> value
 
 
 class Study:
-    """A study's file; option files in it are relative to it."""
+    """A study's file."""
 
     def __init__(self, path: Path) -> None:
-        self.folder = path.parent
         try:
             plan = yaml.safe_load(path.read_text(encoding='utf-8'))
-            self.test, self.runs, self.tables = self.folder / plan['test'], plan['runs'], plan['tables']
+            self.test, self.runs, self.tables = plan['test'], plan['runs'], plan['tables']
         except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
-            raise UserError(f'{path}: this is no file of a study ({error}); see options/small/study.yml') from error
+            raise UserError(f'{path}: this is no file of a study ({error}); see scripts/small_study.yml') from error
 
     def trainings(self) -> Iterator[tuple[list[str], Path]]:
         """The arguments of each training, and the weights that it ends with."""
         for name, run in self.runs.items():
             for seed in run.get('seeds', [None]):
                 about = [f'name={named(name, seed)}', *([] if seed is None else [f'manual_seed={seed}'])]
-                arguments = ['-opt', str(self.folder / run['opt']), '--set', *about, *run.get('set', [])]
+                arguments = ['-opt', run['opt'], '--set', *about, *run.get('set', [])]
                 yield arguments, self.weights(name, seed)
 
     def weights(self, name: str, seed: int | None, at: int | None = None) -> Path:
@@ -57,13 +56,13 @@ class Study:
         if name not in self.runs:
             raise UserError(f'a table names the run "{name}", and `runs` has none of this name')
         run = self.runs[name]
-        at = at or load_options(self.folder / run['opt'], run.get('set', [])).train.total_iter
+        at = at or load_options(run['opt'], run.get('set', [])).train.total_iter
         return Path('experiments') / named(name, seed) / 'models' / f'net_g_{at}.pth'
 
     def evaluations(self, row: dict[str, Any]) -> Iterator[tuple[int | None, str, list[str], Path | None]]:
         """Seed, name of the results, arguments of the test, and weights of each run of a table's row."""
         if 'opt' in row:
-            file = self.folder / row['opt']
+            file = row['opt']
             yield None, load_options(file).name, ['-opt', str(file)], None
             return
         run, at = row['run'], row.get('at')

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+import aesop
 from aesop.archs import build_network
 from aesop.errors import UserError, at
 from aesop.options import load_options
@@ -17,6 +18,8 @@ from aesop.utils.checkpoint import StateDict, esrgan_name, find_weights, fit, re
 logger = logging.getLogger(__name__)
 
 Block = dict[str, Any]
+
+SHIPPED = Path(aesop.__file__).with_name('weights') / 'aesop_x4.safetensors'  # the network of the package
 
 
 def load_generator(weights: str | Path, arch: str | None = None, key: str | None = None) -> nn.Module:
