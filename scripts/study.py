@@ -43,13 +43,13 @@ class Study:
         except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
             raise UserError(f'{path}: this is no file of a study ({error}); see scripts/small_study.yml') from error
 
-    def trainings(self) -> Iterator[tuple[list[str], Path]]:
-        """The arguments of each training, and the weights that it ends with."""
-        for name, run in self.runs.items():
-            for seed in run.get('seeds', [None]):
-                about = [f'name={named(name, seed)}', *([] if seed is None else [f'manual_seed={seed}'])]
-                arguments = ['-opt', run['opt'], '--set', *about, *run.get('set', [])]
-                yield arguments, self.weights(name, seed)
+    def trainings(self) -> Iterator[tuple[str, list[str], Path]]:
+        """The name of each training, its arguments, and the weights that it ends with."""
+        for run, about in self.runs.items():
+            for seed in about.get('seeds', [None]):
+                name = named(run, seed)
+                overrides = [f'name={name}', *([] if seed is None else [f'manual_seed={seed}']), *about.get('set', [])]
+                yield name, ['-opt', about['opt'], '--set', *overrides], self.weights(run, seed)
 
     def weights(self, name: str, seed: int | None, at: int | None = None) -> Path:
         """The weights of a run at its end, or at an iteration."""
@@ -75,8 +75,11 @@ def named(run: str, seed: int | None) -> str:
     return run if seed is None else f'{run}_s{seed}'
 
 
-def train(study: Study) -> None:
-    for arguments, weights in study.trainings():
+def train(study: Study, only: Sequence[str] | None) -> None:
+    trainings = {name: about for name, *about in study.trainings()}
+    if unknown := [name for name in only or () if name not in trainings]:
+        raise UserError(f'--only {" ".join(unknown)}: the trainings are {", ".join(trainings)}')
+    for arguments, weights in (trainings[name] for name in only or trainings):
         if not weights.is_file():
             call('train.py', *arguments, '--auto_resume')
 
@@ -141,13 +144,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('study', type=Path, metavar='FILE', help='the file of a study')
     parser.add_argument('--steps', nargs='+', choices=('train', 'evaluate', 'tables'), help='default: all of them')
+    parser.add_argument('--only', nargs='+', metavar='NAME', help='trainings, in this order; default: all')
     parser.add_argument('-o', '--output', type=Path, default=Path('results/study.md'), metavar='OUT.md')
     args = parser.parse_args(arguments)
     try:
         study = Study(args.study)
-        for step in (train, evaluate):
-            if not args.steps or step.__name__ in args.steps:
-                step(study)
+        if not args.steps or 'train' in args.steps:
+            train(study, args.only)
+        if not args.steps or 'evaluate' in args.steps:
+            evaluate(study)
         if not args.steps or 'tables' in args.steps:
             args.output.parent.mkdir(parents=True, exist_ok=True)
             args.output.write_text('\n'.join(tables(study)), encoding='utf-8')
