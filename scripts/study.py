@@ -1,11 +1,9 @@
 """Runs a study: trains what is missing, goes on where it was interrupted, evaluates, and writes its tables.
 
 python scripts/study.py scripts/small_study.yml -o results/study.md
-python scripts/study.py scripts/small_study.yml --steps evaluate tables
 
-The file lists runs (an option file, its overrides and seeds) and tables of them; scripts/small_study.yml explains the
-keys. A table gives the mean over the seeds, their standard deviation and number, and the paired differences between two
-methods, seed by seed. Exit code 2: something is wrong, said in a sentence.
+scripts/small_study.yml explains the keys. A table gives mean, standard deviation and number over the seeds, and paired
+differences of two methods, seed by seed. Exit code 2: something is wrong, said in a sentence.
 """
 
 import argparse
@@ -22,20 +20,12 @@ import yaml
 from aesop.errors import UserError
 from aesop.options import load_options
 
-COLUMNS = {  # metric of the option file -> its title and digits
-    'psnr': ('PSNR', 2),
-    'ssim': ('SSIM', 4),
-    'lpips': ('LPIPS', 4),
-    'dists': ('DISTS', 4),
-    'lr_psnr': ('LR-PSNR', 2),
-    'ae_psnr': ('AE-PSNR', 2),
-}
-Values = dict[int | None, dict[str, float]]  # seed -> metric -> value
+STEPS = ('train', 'evaluate', 'tables')
+COLUMNS = {'psnr': ('PSNR', 2), 'ssim': ('SSIM', 4), 'lpips': ('LPIPS', 4), 'dists': ('DISTS', 4)}
+COLUMNS |= {'lr_psnr': ('LR-PSNR', 2), 'ae_psnr': ('AE-PSNR', 2)}  # metric of the option file -> its title and digits
 
 
 class Study:
-    """A study's file."""
-
     def __init__(self, path: Path) -> None:
         try:
             plan = yaml.safe_load(path.read_text(encoding='utf-8'))
@@ -53,22 +43,20 @@ class Study:
 
     def weights(self, name: str, seed: int | None, at: int | None = None) -> Path:
         """The weights of a run at its end, or at an iteration."""
-        if name not in self.runs:
+        if (run := self.runs.get(name)) is None:
             raise UserError(f'a table names the run "{name}", and `runs` has none of this name')
-        run = self.runs[name]
         at = at or load_options(run['opt'], run.get('set', [])).train.total_iter
         return Path('experiments') / named(name, seed) / 'models' / f'net_g_{at}.pth'
 
     def evaluations(self, row: dict[str, Any]) -> Iterator[tuple[int | None, str, list[str], Path | None]]:
         """Seed, name of the results, arguments of the test, and weights of each run of a table's row."""
         if 'opt' in row:
-            file = row['opt']
-            yield None, load_options(file).name, ['-opt', str(file)], None
+            yield None, load_options(row['opt']).name, ['-opt', row['opt']], None
             return
         run, at = row['run'], row.get('at')
         for seed in row.get('seeds', self.runs.get(run, {}).get('seeds', [None])):
             weights, name = self.weights(run, seed, at), named(run, seed) + (f'_{at}' if at else '')
-            yield seed, name, ['-opt', str(self.test), '--weights', f'{name}={weights}'], weights
+            yield seed, name, ['-opt', self.test, '--weights', f'{name}={weights}'], weights
 
 
 def named(run: str, seed: int | None) -> str:
@@ -87,31 +75,27 @@ def train(study: Study, only: Sequence[str] | None) -> None:
 def evaluate(study: Study) -> None:
     for row in (row for table in study.tables for row in table['rows'].values()):
         for _, name, arguments, weights in study.evaluations(row):
-            if weights and not weights.is_file():
-                print(f'{weights} is missing: not evaluated', flush=True)
-            elif not (Path('results') / name / 'metrics.json').is_file():
+            if (not weights or weights.is_file()) and not (Path('results') / name / 'metrics.json').is_file():
                 call('test.py', *arguments, '--resume')
 
 
 def call(script: str, *arguments: str) -> None:
     print(f'$ python {script} {" ".join(arguments)}', flush=True)
-    if code := subprocess.run([sys.executable, script, *arguments]).returncode:
-        sys.exit(code)
+    subprocess.run([sys.executable, script, *arguments], check=True)
 
 
 def tables(study: Study) -> Iterator[str]:
     """The tables as Markdown: one for each data set, and one of the paired differences."""
     for table in study.tables:
-        results: dict[str, dict[str, Values]] = {}  # title of a row -> data set -> values
+        results: dict[str, Any] = {}  # title of a row -> data set -> seed -> metric -> value
         for title, row in table['rows'].items():
             for seed, name, _, _ in study.evaluations(row):
                 path = Path('results') / name / 'metrics.json'
                 for dataset, scores in json.loads(path.read_text())['datasets'].items() if path.is_file() else ():
                     results.setdefault(title, {}).setdefault(dataset, {})[seed] = scores
         sets = list(dict.fromkeys(dataset for row in results.values() for dataset in row))
-        measured = [
-            m for m in COLUMNS if any(m in v for row in results.values() for s in row.values() for v in s.values())
-        ]
+        found = {metric for row in results.values() for runs in row.values() for run in runs.values() for metric in run}
+        measured = [metric for metric in COLUMNS if metric in found]
         head = [COLUMNS[metric][0] for metric in measured]
         yield f'### {table["title"]}\n'
         for dataset in sets:
@@ -143,24 +127,22 @@ def markdown(head: Sequence[str], rows: Iterator[Sequence[str]] | Sequence[Seque
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('study', type=Path, metavar='FILE', help='the file of a study')
-    parser.add_argument('--steps', nargs='+', choices=('train', 'evaluate', 'tables'), help='default: all of them')
+    parser.add_argument('--steps', nargs='+', choices=STEPS, default=STEPS)
     parser.add_argument('--only', nargs='+', metavar='NAME', help='trainings, in this order; default: all')
     parser.add_argument('-o', '--output', type=Path, default=Path('results/study.md'), metavar='OUT.md')
     args = parser.parse_args(arguments)
     try:
         study = Study(args.study)
-        if not args.steps or 'train' in args.steps:
+        if 'train' in args.steps:
             train(study, args.only)
-        if not args.steps or 'evaluate' in args.steps:
+        if 'evaluate' in args.steps:
             evaluate(study)
-        if not args.steps or 'tables' in args.steps:
-            args.output.parent.mkdir(parents=True, exist_ok=True)
+        if 'tables' in args.steps:
             args.output.write_text('\n'.join(tables(study)), encoding='utf-8')
-            print(args.output)
-    except UserError as error:
+        return 0
+    except (UserError, subprocess.CalledProcessError) as error:
         print(f'study.py: {error}', file=sys.stderr)
         return 2
-    return 0
 
 
 if __name__ == '__main__':
