@@ -2,9 +2,10 @@
 
 import importlib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any
+from typing import Annotated, Any
 
 from aesop.errors import UserError
 
@@ -56,7 +57,7 @@ class Registry:
 
     def problems(self, block: Any) -> list[str]:
         """What is wrong with a `{type: ..., **arguments}` block, checked against the part's signature."""
-        if not isinstance(block, dict) or not isinstance(block.get('type'), str):
+        if not isinstance(block, Mapping) or not isinstance(block.get('type'), str):
             return [f'a {self.kind} needs a block with `type: NAME`, got {block!r}']
         try:
             parameters = inspect.signature(self.get(block['type'])).parameters.values()
@@ -74,13 +75,34 @@ class Registry:
         ]
         return wrong + [f'{block["type"]} needs the argument "{name}"' for name in needed if name not in given]
 
-    def build(self, block: dict[str, Any], **extra: Any) -> Any:
+    def build(self, block: Mapping[str, Any], **extra: Any) -> Any:
         """The part that `block` describes; `block` is left unchanged. `extra` are arguments the caller supplies."""
-        problems = self.problems({**extra, **block} if isinstance(block, dict) else block)
+        problems = self.problems({**extra, **block} if isinstance(block, Mapping) else block)
         if problems:
             raise UserError(problems)
         arguments = {**extra, **block}
         return self.get(arguments.pop('type'))(**arguments)
+
+
+@dataclass(frozen=True)
+class BlockOf:
+    """In the annotation of an argument: it holds a block of a registry, as in `Annotated[dict, BlockOf(ARCHS)]`.
+
+    Attributes:
+        default: the type of a block that names none; without it, it must.
+        also: keys that the block may have besides the class's arguments.
+    """
+
+    registry: 'Registry'
+    default: str | None = None
+    also: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class KeysOf:
+    """In the annotation of an argument: it holds a block of texts with these keys."""
+
+    names: tuple[str, ...]
 
 
 ARCHS = Registry('network', 'aesop.archs')
@@ -88,3 +110,5 @@ LOSSES = Registry('loss', 'aesop.losses')
 MODELS = Registry('model', 'aesop.models')
 DATASETS = Registry('dataset', 'aesop.data')
 METRICS = Registry('metric', 'aesop.metrics')
+OPTIMIZERS = Registry('optimiser', 'aesop.models.optimisers')
+NetworkBlock = Annotated[dict[str, Any], BlockOf(ARCHS)]

@@ -3,6 +3,7 @@
 A new network is one file, one name in the list below and a `type:` in an option file.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
@@ -22,6 +23,6 @@ from aesop.archs import (  # noqa: F401  (each registers itself)
 from aesop.registry import ARCHS
 
 
-def build_network(block: dict[str, Any]) -> nn.Module:
+def build_network(block: Mapping[str, Any]) -> nn.Module:
     """The network that a `{type: ..., **arguments}` block describes; UserError where the block is wrong."""
     return ARCHS.build(block)

@@ -3,7 +3,8 @@
 AE(x) keeps what a regressor can know of x and drops the random texture. Encoder and decoder are registered networks.
 """
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Annotated, Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -11,8 +12,9 @@ from torch import Tensor, nn
 from aesop.archs.layers import conv3x3, init_small_, pad_to_multiple
 from aesop.archs.rrdbnet import RRDB
 from aesop.errors import UserError
-from aesop.registry import ARCHS
+from aesop.registry import ARCHS, BlockOf, NetworkBlock
 
+EncoderBlock = Annotated[dict[str, Any], BlockOf(ARCHS, default='RRDBEncoder', also=('placeholder',))]
 UNSHUFFLES = {2: [2], 3: [3], 4: [2, 2], 8: [2, 2, 2]}  # x4 is x2 twice: another channel order than x4 at once
 
 
@@ -75,10 +77,11 @@ class AutoEncoder(nn.Module):
             otherwise. The key `placeholder` of published option files means nothing.
     """
 
+    on_request = ('lr',)
     # A published checkpoint holds each encoder tensor under these names too.
     published_aliases = {'encoder.0.': 'conv_first.', 'encoder.2.': 'body.', 'encoder.3.': 'conv_last.'}
 
-    def __init__(self, dec_opt: dict[str, Any], enc_opt: dict[str, Any] | None = None) -> None:
+    def __init__(self, dec_opt: NetworkBlock, enc_opt: EncoderBlock | None = None) -> None:
         super().__init__()
         decoder = ARCHS.build(dec_opt)
         self.scale = getattr(decoder, 'scale', None)
@@ -94,15 +97,15 @@ class AutoEncoder(nn.Module):
         self.encoder = ARCHS.build(block, scale=self.scale)
         self.decoder = decoder
 
-    def forward(self, x: Tensor, return_lr: bool = False) -> Tensor | tuple[Tensor, Tensor]:
-        """AE(x), or with `return_lr` (AE(x), Enc(x)); Enc(x) has ceil(side / scale) pixels a side."""
+    def forward(self, x: Tensor, also: Sequence[str] = ()) -> Tensor | dict[str, Tensor]:
+        """AE(x); with `also=('lr',)` {'sr': AE(x), 'lr': Enc(x)}. Enc(x) has ceil(side / scale) pixels a side."""
         h, w = x.shape[-2:]
         lr = self.encoder(pad_to_multiple(x, self.scale))
         out = self.decoder(lr)[..., :h, :w]
-        return (out, lr) if return_lr else out
+        return {'sr': out, 'lr': lr} if 'lr' in also else out
 
 
 @ARCHS.register()
-def BicubicDown_RRDBNet(dec_opt: dict[str, Any], enc_opt: dict[str, Any] | None = None) -> AutoEncoder:
+def BicubicDown_RRDBNet(dec_opt: NetworkBlock, enc_opt: EncoderBlock | None = None) -> AutoEncoder:
     """The published name of the auto-encoder with bicubic downsampling in the encoder's place."""
     return AutoEncoder(dec_opt, {**(enc_opt or {}), 'type': 'BicubicEncoder'})

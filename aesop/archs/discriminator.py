@@ -2,8 +2,8 @@
 
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils import spectral_norm  # the old one: its names (weight_orig, weight_u) are the published ones
 
+from aesop.archs.spectral_norm import SpectralConv2d
 from aesop.errors import UserError
 from aesop.registry import ARCHS
 
@@ -84,10 +84,10 @@ class UNetDiscriminatorSN(nn.Module):
         self.conv0 = nn.Conv2d(num_in_ch, num_feat, 3, padding=1)
         for i in (1, 2, 3):
             width = num_feat * 2**i
-            self.add_module(f'conv{i}', spectral_norm(nn.Conv2d(width // 2, width, 4, 2, 1, bias=False)))
+            self.add_module(f'conv{i}', SpectralConv2d(width // 2, width, 4, 2, 1, bias=False))
         for i, width in zip(range(4, 9), (4, 2, 1, 1, 1)):
             channels = num_feat * (2 * width if i < 7 else 1)
-            self.add_module(f'conv{i}', spectral_norm(nn.Conv2d(channels, num_feat * width, 3, 1, 1, bias=False)))
+            self.add_module(f'conv{i}', SpectralConv2d(channels, num_feat * width, 3, 1, 1, bias=False))
         self.conv9 = nn.Conv2d(num_feat, 1, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -124,18 +124,18 @@ class Discriminator_PatchGAN(nn.Module):
         super().__init__()
         if norm_type not in ('spectral', 'batch', 'instance', 'batchspectral'):
             raise UserError(f'norm_type may be spectral, batch, instance or batchspectral, not {norm_type!r}')
-        spectral = spectral_norm if 'spectral' in norm_type else nn.Identity()
+        conv = SpectralConv2d if 'spectral' in norm_type else nn.Conv2d
         norm = nn.InstanceNorm2d if norm_type == 'instance' else nn.BatchNorm2d if 'batch' in norm_type else None
         layers: list[nn.Module] = []
         channels = input_nc
         for i in range(n_layers + 1):
             width = ndf * min(2**i, 8)
-            layers.append(spectral(nn.Conv2d(channels, width, 4, stride=2 if i < n_layers else 1, padding=1)))
+            layers.append(conv(channels, width, 4, stride=2 if i < n_layers else 1, padding=1))
             if norm and i > 0:
                 layers.append(norm(width))
             layers.append(nn.LeakyReLU(0.2, inplace=True))
             channels = width
-        self.model = nn.Sequential(*layers, spectral(nn.Conv2d(channels, 1, 4, 1, 1)))
+        self.model = nn.Sequential(*layers, conv(channels, 1, 4, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.model(x)

@@ -1,6 +1,7 @@
 """What several networks share."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -15,9 +16,15 @@ def init_small_(module: nn.Module) -> None:
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d):
             nn.init.kaiming_normal_(layer.weight)
-            layer.weight.data.mul_(0.1)
+            with torch.no_grad():
+                layer.weight.mul_(0.1)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
+
+
+def in_fp32(x: Tensor) -> AbstractContextManager[None]:
+    """A context in which autocast leaves products in fp32, on the device of `x`."""
+    return nullcontext() if x.device.type == 'meta' else torch.autocast(x.device.type, enabled=False)
 
 
 def conv3x3(num_in_ch: int, num_out_ch: int) -> nn.Conv2d:

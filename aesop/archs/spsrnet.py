@@ -1,5 +1,7 @@
 """SPSR (Ma et al., CVPR 2020): an RRDB network guided by a second branch that restores the image's gradient map."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -72,6 +74,7 @@ class SPSRNet(nn.Module):
     """
 
     scale = 4
+    on_request = ('branch',)
     published_aliases = {'model.8.': 'HR_conv0_new.0.'}  # a published checkpoint holds this convolution twice
 
     def __init__(self, in_nc: int = 3, out_nc: int = 3, nf: int = 64, nb: int = 23, gc: int = 32) -> None:
@@ -95,8 +98,8 @@ class SPSRNet(nn.Module):
         self.f_HR_conv0 = nn.Sequential(conv3x3(nf, nf), lrelu())
         self.f_HR_conv1 = nn.Sequential(conv3x3(nf, out_nc))
 
-    def forward(self, x: Tensor, return_branch: bool = False) -> Tensor | tuple[Tensor, Tensor]:
-        """The SR image, or with `return_branch` (SR image, its gradient map as restored by the branch)."""
+    def forward(self, x: Tensor, also: Sequence[str] = ()) -> Tensor | dict[str, Tensor]:
+        """The SR image; with `also=('branch',)` {'sr': image, 'branch': its gradient map as the branch restores it}."""
         feat, tapped = self.model[1](self.model[0](x))
         feat = self.HR_conv1_new(self.model[2:](feat))
 
@@ -108,4 +111,4 @@ class SPSRNet(nn.Module):
 
         fused = self.f_concat(self.f_block(torch.cat((branch, feat), 1)))
         out = self.f_HR_conv1(self.f_HR_conv0(fused))
-        return (out, self.conv_w(branch)) if return_branch else out
+        return {'sr': out, 'branch': self.conv_w(branch)} if 'branch' in also else out

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from aesop.archs.backbones import backbone_state_dict
 from aesop.errors import UserError
 from aesop.registry import did_you_mean
+from aesop.utils.shapes import shapes_only
 
 CONVS_PER_BLOCK = {'vgg16': (2, 2, 3, 3, 3), 'vgg19': (2, 2, 4, 4, 4)}
 CHANNELS = (64, 128, 256, 512, 512)
@@ -62,21 +63,24 @@ class VGGFeatures(nn.Module):
         self.use_input_norm, self.range_norm = use_input_norm, range_norm
         self.order = order[: 1 + max(map(order.index, layer_names))]
 
-        state = backbone_state_dict(vgg_type, weights)
+        state = {} if shapes_only() else backbone_state_dict(vgg_type, weights)
         self.convs = nn.ModuleDict()
         channels = 3
         for index, name in enumerate(self.order):
             if name.startswith('conv'):
                 width = CHANNELS[int(name[4]) - 1]
-                conv = nn.utils.skip_init(nn.Conv2d, channels, width, 3, padding=1)
+                device = 'meta' if shapes_only() else 'cpu'
+                conv = nn.utils.skip_init(nn.Conv2d, channels, width, 3, padding=1, device=device)
+                self.convs[name] = conv
+                channels = width
+                if shapes_only():
+                    continue
                 tensors = {kind: state.get(f'features.{index}.{kind}') for kind in ('weight', 'bias')}
                 if tensors['bias'] is None or getattr(tensors['weight'], 'shape', None) != conv.weight.shape:
                     raise UserError(
                         f'the weights "{weights}" are not those of {vgg_type}: features.{index} is missing or differs'
                     )
                 conv.load_state_dict(tensors)
-                self.convs[name] = conv
-                channels = width
         self.register_buffer('mean', torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1))
         self.register_buffer('std', torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1))
         self.requires_grad_(False).eval()

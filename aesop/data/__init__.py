@@ -1,29 +1,22 @@
 """Data sets and loaders. A data set is a function of position: `dataset[n]` depends on its options and n alone."""
 
 import inspect
+from collections.abc import Mapping
 from typing import Any
 
 from aesop.data.datasets import bicubic, paired, realesrgan, single  # noqa: F401
 from aesop.data.datasets.base import ImageDataset
 from aesop.data.loader import train_loader, val_loader, waiting_advice
+from aesop.options.schema import Dataset as DatasetBlock
 from aesop.registry import DATASETS
 from aesop.utils.imresize import imresize
 
+IGNORED_KEYS = {'prefetch_mode', 'num_prefetch_queue', 'persistent_workers'}  # of published files
 # Keys of a data set's YAML block that are read by whoever makes the loader or validates, not by the data set.
-LOADER_KEYS = frozenset(
-    {
-        'metrics',
-        'batch_size_per_gpu',
-        'num_worker_per_gpu',
-        'pin_memory',
-        'persistent_workers',
-        'prefetch_mode',
-        'num_prefetch_queue',
-    }
-)
+LOADER_KEYS = frozenset(DatasetBlock.model_fields) - {'type', 'name'} | IGNORED_KEYS
 
 
-def build_dataset(block: dict[str, Any], **run: Any) -> ImageDataset:
+def build_dataset(block: Mapping[str, Any], **run: Any) -> ImageDataset:
     """The data set that a YAML block under `datasets` describes; `block` is left unchanged.
 
     Args:

@@ -3,7 +3,7 @@
 import json
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
+from aesop.archs.autoencoder import AutoEncoder
 from aesop.data import val_loader
 from aesop.errors import Unavailable, UserError, at
 from aesop.evaluation.journal import Journal, Record
@@ -24,6 +25,7 @@ from aesop.evaluation.tiling import TiledPrediction, is_out_of_memory, step_of
 from aesop.metrics import Metric, build_metric
 from aesop.models import SRModel
 from aesop.options import Options
+from aesop.options.schema import Metric as MetricBlock
 from aesop.registry import METRICS
 from aesop.run.preflight import metric_blocks
 from aesop.utils import distributed
@@ -69,7 +71,7 @@ def build_metrics(
     metrics: dict[str, Metrics] = {}
     for dataset in datasets:
         place, blocks = metric_blocks(options, dataset)
-        content = {name: json.dumps(block, sort_keys=True) for name, block in blocks.items()}
+        content = {name: json.dumps(block.plain(), sort_keys=True) for name, block in blocks.items()}
         for name, block in blocks.items():
             if content[name] not in built:
                 built[content[name]] = _build(f'{place}.{name}', block, device, missing is not None)
@@ -80,11 +82,13 @@ def build_metrics(
     return metrics
 
 
-def _build(place: str, block: dict[str, Any], device: torch.device | str, lenient: bool) -> Metric | Unavailable:
+def _build(place: str, block: MetricBlock, device: torch.device | str, lenient: bool) -> Metric | Unavailable:
     try:
         with at(place):
             try:
-                return build_metric(block).to(device)
+                metric = build_metric(block).to(device)
+                metric.over = block.over
+                return metric
             except ImportError as error:
                 raise Unavailable(f'a package that {block["type"]} needs cannot be used: {error}') from error
     except Unavailable as error:
@@ -102,20 +106,43 @@ def protocols_of(options: Options, dataset: str, metrics: Metrics) -> dict[str, 
         better = block.get('better') or ('higher' if kind.higher_is_better else 'lower')
         absent = {'metric': kind.__name__, 'better': better}
         protocols[name] = metrics[name].protocol if name in metrics else absent
+        if options.val.solutions > 1 and name in metrics:
+            protocols[name] |= solutions_protocol(options.val.solutions, metrics[name])
         if options.datasets[dataset].get('color') == 'y':
             protocols[name] |= {'colour': 'Y (BT.601), of the data set'}
     return protocols
 
 
-def prediction(model: SRModel) -> TiledPrediction:
-    """`model.predict` in tiles, as `val.tile` and `val.tile_overlap` say, in pixels of the LR image."""
-    val = model.options.val
-    of_lr = 1
-    scale = model.options.scale
-    if hasattr(model.net_g, 'encoder'):  # an auto-encoder: what goes in has the size of what comes out
-        of_lr, scale = scale, 1
-    tile = val.tile and of_lr * val.tile
-    return TiledPrediction(model.predict, scale, tile, of_lr * val.tile_overlap, step_of(model.net_g))
+def solutions_protocol(count: int, metric: Metric) -> dict[str, Any]:
+    """How a score comes about where each image has several solutions."""
+    if 'samples' in metric.needs:
+        return {'solutions': count}
+    return {'solutions': count, 'over': metric.over if metric.per_image else 'the first'}
+
+
+class Prediction:
+    """`model.predict` of a batch, in tiles as `val.tile` and `val.tile_overlap` say, in pixels of the LR image.
+
+    A network that says that it sees an image as a whole (`whole`), or takes more than one image, is not tiled.
+    """
+
+    def __init__(self, model: SRModel) -> None:
+        self._model, val = model, model.options.val
+        net, self._input = model.net_g, model.input_names[0]
+        self._whole = getattr(net, 'whole', False)
+        if self._whole and val.tile:
+            raise UserError(f'val.tile: {type(net).__name__} sees an image as a whole and cannot be tiled; remove it')
+        of_lr, scale = 1, model.options.scale
+        if isinstance(net, AutoEncoder):  # what goes in has the size of what comes out
+            of_lr, scale = scale, 1
+        tile = val.tile and of_lr * val.tile
+        self._tiled = TiledPrediction(model.predict, scale, tile, of_lr * val.tile_overlap, step_of(net))
+
+    def __call__(self, batch: Mapping[str, Any], solutions: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
+        alone = sum(name in batch for name in self._model.input_names) == 1
+        if solutions or self._whole or not alone:
+            return self._model.predict(batch, solutions)
+        return {'sr': self._tiled(batch[self._input])}
 
 
 def evaluate(
@@ -136,7 +163,7 @@ def evaluate(
     Batches are of images that follow each other and have one size; they are the same on any number of ranks.
 
     Args:
-        model: or whatever has a `condition`, a `device` and a `predict` as models do.
+        model: or whatever has a `device` and a `predict` as models do.
         metrics: by name, as `build_metrics` returns them for each data set.
         image_path: where to write the prediction of an image, given its name; None writes none.
         limit: stop after this many images (a trial run).
@@ -165,7 +192,8 @@ class _Evaluator:
         self._image_path, self._lenient = image_path, lenient
         self._journal, self._key = journal or (None, '')
         self._failed: set[str] = set()  # metrics whose error has been shown
-        self._predict = prediction(model) if isinstance(model, SRModel) else model.predict
+        self._predict = Prediction(model) if isinstance(model, SRModel) else model.predict
+        self._solutions = model.options.val.solutions if isinstance(model, SRModel) else 1
 
     def run(self, limit: int | None, batch_size: int, num_workers: int, skip_bad: bool) -> Evaluation:
         count = len(self._dataset) if limit is None else min(limit, len(self._dataset))
@@ -206,27 +234,43 @@ class _Evaluator:
             if 'left_out' in group[0]:
                 records.append(_record(group[0]) | {'left_out': group[0]['left_out'][0]})
                 continue
-            lq, gt = (self._stack(group, key) for key in ('lq', 'gt'))
-            sr = self._predict(self._stack(group, self._model.condition))
+            batch = {key: self._stack(group, key) for key, value in group[0].items() if isinstance(value, Tensor)}
+            predicted = self._predict(batch, self._own(group)) if self._solutions > 1 else self._predict(batch)
             of_group = [_record(sample) for sample in group]
             for name, metric in self._metrics.items():
-                self._measure(name, metric, of_group, sr, gt, lq)
+                self._measure(name, metric, of_group, batch | predicted)
             records += of_group
             if self._image_path is not None:
-                paths = [self._image_path(record['name']) for record in of_group]
-                arrays = [to_uint8(image.expand(3, -1, -1)) for image in sr]
-                saved += [self._savers.submit(_write, *each) for each in zip(paths, arrays)]
+                images = predicted['samples'] if self._solutions > 1 else predicted['sr'][:, None]
+                for record, of_image in zip(of_group, images):
+                    for path, image in zip(self._paths(record['name']), of_image):
+                        saved.append(self._savers.submit(_write, path, to_uint8(image.expand(3, -1, -1))))
         return records, saved
 
-    def _stack(self, group: list[dict[str, Any]], key: str) -> Tensor | None:
-        return torch.cat([sample[key] for sample in group]).to(self._model.device) if key in group[0] else None
+    def _paths(self, name: str) -> list[Path]:
+        """Where the prediction of an image goes, or its solutions."""
+        if self._solutions == 1:
+            return [self._image_path(name)]
+        return [self._image_path(f'{name}_sample{k:05d}') for k in range(self._solutions)]
 
-    def _measure(
-        self, name: str, metric: Metric, records: list[Record], sr: Tensor, gt: Tensor | None, lq: Tensor | None
-    ) -> None:
+    def _own(self, group: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """For each solution, the entries that are its own, the same on any number of ranks and after a resume."""
+        indices = [int(sample['index'][0]) for sample in group]
+        seed = self._model.options.manual_seed
+        own = []
+        for k in range(self._solutions):
+            entries = [self._dataset.solution(n, k) if hasattr(self._dataset, 'solution') else {} for n in indices]
+            images = {name: torch.stack([entry[name] for entry in entries]) for name in entries[0]}
+            own.append(images | {'seeds': [(seed, n, k) for n in indices]})
+        return own
+
+    def _stack(self, group: list[dict[str, Any]], key: str) -> Tensor:
+        return torch.cat([sample[key] for sample in group]).to(self._model.device)
+
+    def _measure(self, name: str, metric: Metric, records: list[Record], quantities: Mapping[str, Any]) -> None:
         """Adds the metric's values of some images to their records, or why there are none."""
         try:
-            scores = _scores(metric, sr, gt, lq)
+            scores = self._scores(metric, quantities)
         except Exception as error:  # of whatever kind: the other metrics, maybe hours of work, do not depend on it
             if not self._lenient:
                 with at(f'data set {self._dataset.name}, image {records[0]["name"]}'):
@@ -242,6 +286,15 @@ class _Evaluator:
             else:
                 record['scores'][name] = float(f'{score:.{DIGITS}g}')
 
+    def _scores(self, metric: Metric, quantities: Mapping[str, Any]) -> list[Tensor]:
+        """One score an image; of several solutions the mean, the worst or the best, for a set's metric the first."""
+        if self._solutions == 1 or 'samples' in metric.needs or not metric.per_image:
+            return _scores(metric, quantities)
+        each = [_scores(metric, {**quantities, 'sr': sr}) for sr in quantities['samples'].unbind(1)]
+        of_images = torch.stack([torch.stack(list(scores)) for scores in each])
+        largest = (metric.over == 'best') == metric.higher_is_better
+        return list(of_images.mean(0) if metric.over == 'mean' else of_images.amax(0) if largest else of_images.amin(0))
+
     def _reason(self, metric: str, error: Exception) -> str:
         if isinstance(error, UserError):
             return str(error)
@@ -253,7 +306,8 @@ class _Evaluator:
     def _read(self, start: int) -> list[Record] | None:
         records = self._journal.read(self._key, start) if self._journal else None
         if records and self._image_path is not None:
-            files = [self._image_path(record['name']) for record in records if 'left_out' not in record]
+            names = [record['name'] for record in records if 'left_out' not in record]
+            files = [path for name in names for path in self._paths(name)]
             return records if all(path.is_file() for path in files) else None
         return records
 
@@ -339,26 +393,28 @@ def _of_one_size(samples: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]
     """The samples in groups that can be stacked."""
     groups: dict[Any, list[dict[str, Any]]] = {}
     for n, sample in enumerate(samples):
-        shapes = n if 'left_out' in sample else tuple(v.shape for k, v in sample.items() if k in ('lq', 'gt'))
+        shapes = n if 'left_out' in sample else tuple(v.shape for v in sample.values() if isinstance(v, Tensor))
         groups.setdefault(shapes, []).append(sample)
     yield from groups.values()
 
 
-def _scores(metric: Metric, sr: Tensor, gt: Tensor | None, lq: Tensor | None) -> list[Tensor]:
+def _scores(metric: Metric, quantities: Mapping[str, Any]) -> list[Tensor]:
     """One after the other where the memory does not suffice for all."""
+    images = {name: quantities[name] for name in ('sr', *metric.needs) if name in quantities}
+    count, (height, width) = len(images['sr']), images['sr'].shape[-2:]
     try:
-        scores = list(metric(sr, gt, lq))
-        if len(scores) != len(sr):
-            raise UserError(f'{type(metric).__name__} gives {len(scores)} scores for {len(sr)} images')
+        scores = list(metric(**images))
+        if len(scores) != count:
+            raise UserError(f'{type(metric).__name__} gives {len(scores)} scores for {count} images')
         return scores
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise
     torch.cuda.empty_cache()
-    if len(sr) > 1:
-        parts = ([None if x is None else x[n : n + 1] for x in (sr, gt, lq)] for n in range(len(sr)))
-        return [score for part in parts for score in _scores(metric, *part)]
-    raise UserError(f'the memory does not suffice to measure an image of {sr.shape[-1]}x{sr.shape[-2]} pixels')
+    if count > 1:
+        parts = ({name: image[n : n + 1] for name, image in images.items()} for n in range(count))
+        return [score for part in parts for score in _scores(metric, part)]
+    raise UserError(f'the memory does not suffice to measure an image of {width}x{height} pixels')
 
 
 def _shortened(failed: dict[str, str]) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from aesop.archs.autoencoder import AutoEncoder
 from aesop.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -95,7 +96,7 @@ class TiledPrediction:
         self.overlap = self._rounded(overlap)
         self.batch, self.progress = batch, progress
 
-    def __call__(self, lq: Tensor, **conditions: Any) -> Tensor:
+    def __call__(self, lq: Tensor) -> Tensor:
         """(N, 3, h, w) -> (N, 3, scale * h, scale * w).
 
         Raises:
@@ -104,10 +105,7 @@ class TiledPrediction:
         while True:
             tile = self.tile or max(lq.shape[-2:])
             try:
-                return tiled(
-                    lambda x: self._predict(x, **conditions),
-                    lq, self._scale, tile, self.overlap, self.batch, self.progress,
-                )  # fmt: skip
+                return tiled(self._predict, lq, self._scale, tile, self.overlap, self.batch, self.progress)
             except RuntimeError as error:
                 if not is_out_of_memory(error):
                     raise
@@ -139,6 +137,6 @@ def is_out_of_memory(error: RuntimeError) -> bool:
 
 def step_of(net: nn.Module) -> int:
     """The pixels of an input that `net` takes together: the side of its windows, or of an auto-encoder's steps; 1."""
-    if hasattr(net, 'encoder'):
+    if isinstance(net, AutoEncoder):
         return net.decoder.scale * step_of(net.decoder)
     return getattr(net, 'window_size', getattr(net, 'unshuffle', 1))

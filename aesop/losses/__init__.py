@@ -1,16 +1,23 @@
-"""Training losses. `loss(sr, gt)` gives a scalar or a dict of named scalars; GANLoss is called `gan(pred, is_real)`."""
+"""Training losses: a scalar or a dict of named ones, from the quantities that the arguments of `forward` are called.
 
+`gan(pred, target_is_real, is_disc)` is how an adversarial loss is called.
+"""
+
+from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
 
-from aesop.losses import aesop, gan, gradient, lpf, perceptual, pixel, tv  # noqa: F401  (importing registers)
+from aesop.losses import aesop, gan, gradient, ldl, lpf, perceptual, pixel, tv  # noqa: F401  (importing registers)
 from aesop.losses.ldl import artifact_map
 from aesop.registry import LOSSES
 
 __all__ = ['artifact_map', 'build_loss']
 
 
-def build_loss(block: dict[str, Any]) -> nn.Module:
-    """The loss that an option block `{type: NAME, **arguments}` describes; the block is left unchanged."""
-    return LOSSES.build(block)
+def build_loss(block: Mapping[str, Any]) -> nn.Module:
+    """The loss that an option block `{type: NAME, **arguments}` describes; the block is left unchanged.
+
+    Its key `of`, which quantities the loss is given, is read by whoever calls it.
+    """
+    return LOSSES.build({key: value for key, value in block.items() if key != 'of'})

@@ -12,7 +12,7 @@ trained along, it would learn to send every image to the same point.
 
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
@@ -21,8 +21,11 @@ from torch.nn import functional as F
 from aesop.archs import build_network
 from aesop.errors import UserError, at
 from aesop.losses.pixel import CRITERIA, Criterion, Reduction, choose
-from aesop.registry import LOSSES
+from aesop.registry import LOSSES, KeysOf, NetworkBlock
 from aesop.utils.checkpoint import load_network
+from aesop.utils.shapes import shapes_only
+
+WeightsBlock = Annotated[dict[str, Any], KeysOf(('path', 'key'))]
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +52,9 @@ def build_frozen_autoencoder(arch: dict[str, Any], load: dict[str, Any] | None) 
         load: `{path: FILE, key: params}`; None leaves the weights random, which is said in the log.
     """
     ae = build_network(arch)
-    if load is None:
+    if shapes_only():
+        pass
+    elif load is None:
         log.warning('autoencoder_load is missing: the auto-encoder %s keeps random weights', arch['type'])
     elif not isinstance(load, dict) or not load.get('path') or load.keys() - {'path', 'key'}:
         raise UserError(f'autoencoder_load: expected {{path: FILE, key: params}}, got {load!r}')
@@ -75,8 +80,8 @@ class AutoEncoderLoss(nn.Module):
 
     def __init__(
         self,
-        autoencoder_arch: dict[str, Any],
-        autoencoder_load: dict[str, Any] | None = None,
+        autoencoder_arch: NetworkBlock,
+        autoencoder_load: WeightsBlock | None = None,
         loss_weight: float = 1.0,
         criterion: Criterion = 'l1',
         reduction: Reduction = 'mean',

@@ -1,6 +1,6 @@
 """Adversarial losses: what one side of the game is worth (GANLoss), and the two ways to set up the game."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import torch
@@ -11,58 +11,86 @@ from aesop.errors import UserError
 from aesop.losses.pixel import CRITERIA, Criterion, Reduction, choose
 from aesop.registry import LOSSES
 
-# gan_type -> loss(pred, label, target_is_real, is_disc); predictions are raw (logits)
-KINDS = {
-    'vanilla': lambda pred, label, real, disc: F.binary_cross_entropy_with_logits(pred, torch.full_like(pred, label)),
-    'lsgan': lambda pred, label, real, disc: F.mse_loss(pred, torch.full_like(pred, label)),
-    'wgan': lambda pred, label, real, disc: -pred.mean() if real else pred.mean(),
-    'wgan_softplus': lambda pred, label, real, disc: F.softplus(-pred if real else pred).mean(),
+Logits = Tensor | Sequence[Tensor]  # a sequence: one tensor a scale
+
+# gan_type -> loss(pred, label, target_is_real, is_disc, reduction); predictions are raw (logits)
+KINDS: dict[str, Callable[..., Tensor]] = {
+    'vanilla': lambda pred, label, real, disc, reduction: F.binary_cross_entropy_with_logits(
+        pred, torch.full_like(pred, label), reduction=reduction
+    ),
+    'lsgan': lambda pred, label, real, disc, reduction: F.mse_loss(
+        pred, torch.full_like(pred, label), reduction=reduction
+    ),
+    'l1': lambda pred, label, real, disc, reduction: F.l1_loss(pred, torch.full_like(pred, label), reduction=reduction),
+    'wgan': lambda pred, label, real, disc, reduction: _reduce(-pred if real else pred, reduction),
+    'wgan_softplus': lambda pred, label, real, disc, reduction: _reduce(F.softplus(-pred if real else pred), reduction),
     # the generator side of the hinge loss only pushes predictions up, whatever the target
-    'hinge': lambda pred, label, real, disc: F.relu(1 - pred if real else 1 + pred).mean() if disc else -pred.mean(),
+    'hinge': lambda pred, label, real, disc, reduction: _reduce(
+        F.relu(1 - pred if real else 1 + pred) if disc else -pred, reduction
+    ),
 }
 GANType = Literal[tuple(KINDS)]
 
 
-@LOSSES.register()
+def _reduce(values: Tensor, reduction: str) -> Tensor:
+    return values.sum() if reduction == 'sum' else values.mean()
+
+
+@LOSSES.register('MultiScaleGANLoss')
 class GANLoss(nn.Module):
-    """How far predictions of any shape are from "real" or "fake".
+    """How far predictions of any shape are from "real" or "fake"; of several scales, the mean over the scales.
 
     Args:
-        gan_type: vanilla (binary cross entropy on logits), lsgan, wgan, wgan_softplus or hinge.
-        real_label_val, fake_label_val: the labels that vanilla and lsgan aim at.
+        gan_type: vanilla (binary cross entropy on logits), lsgan, l1, wgan, wgan_softplus or hinge.
+        real_label_val, fake_label_val: the labels that vanilla, lsgan and l1 aim at. A range [low, high] is for the
+            discriminator's side, which gets one number of it an iteration (`draw_labels`); the generator then aims
+            at 1 and 0.
         loss_weight: factor of the generator's side; the discriminator's side is not weighted.
+        reduction: 'mean' or 'sum' over the predictions.
+        relativistic: compare real with fake predictions (relativistic average) instead of judging each alone.
     """
 
+    adversarial = True
+
     def __init__(
-        self, gan_type: GANType, real_label_val: float = 1.0, fake_label_val: float = 0.0, loss_weight: float = 1.0
+        self,
+        gan_type: GANType,
+        real_label_val: float | list[float] = 1.0,
+        fake_label_val: float | list[float] = 0.0,
+        loss_weight: float = 1.0,
+        reduction: Literal['mean', 'sum'] = 'mean',
+        relativistic: bool = False,
     ) -> None:
         super().__init__()
         self.loss = choose('gan_type', gan_type, KINDS)
-        self.labels = {True: real_label_val, False: fake_label_val}
+        given = {True: real_label_val, False: fake_label_val}
+        self.ranges: dict[bool, list[float]] = {real: value for real, value in given.items() if isinstance(value, list)}
+        for real, bounds in self.ranges.items():
+            if len(bounds) != 2 or bounds[0] > bounds[1]:
+                raise UserError(f'{"real" if real else "fake"}_label_val: a range is [low, high], not {bounds}')
+        self.labels = {real: float(real) if isinstance(value, list) else value for real, value in given.items()}
+        self.drawn = {real: (low + high) / 2 for real, (low, high) in self.ranges.items()}
         self.loss_weight = loss_weight
+        self.reduction = choose('reduction', reduction, {'mean': 'mean', 'sum': 'sum'})
+        self.relativistic = relativistic
 
-    def forward(self, pred: Tensor, target_is_real: bool, is_disc: bool = False) -> Tensor:
-        loss = self.loss(pred, self.labels[target_is_real], target_is_real, is_disc)
-        return loss if is_disc else self.loss_weight * loss
+    def draw_labels(self) -> None:
+        """New labels for the discriminator's side, uniform in their ranges, real first, from PyTorch's generator."""
+        for real, (low, high) in sorted(self.ranges.items(), reverse=True):
+            self.drawn[real] = low + (high - low) * torch.rand((), device='cpu').item()
 
-
-@LOSSES.register()
-class MultiScaleGANLoss(GANLoss):
-    """GANLoss of a discriminator that looks at several scales: the mean over its predictions.
-
-    A prediction that is itself a list (features of each layer) counts by its last entry.
-    """
-
-    def forward(self, pred: Tensor | Sequence[Any], target_is_real: bool, is_disc: bool = False) -> Tensor:
-        if isinstance(pred, Tensor):
-            return super().forward(pred, target_is_real, is_disc)
-        last = [scale if isinstance(scale, Tensor) else scale[-1] for scale in pred]
-        return sum(super(MultiScaleGANLoss, self).forward(p, target_is_real, is_disc) for p in last) / len(last)
+    def forward(self, pred: Logits, target_is_real: bool, is_disc: bool = False) -> Tensor:
+        if not isinstance(pred, Tensor):
+            return sum(self(scale, target_is_real, is_disc) for scale in pred) / len(pred)
+        label = self.labels[target_is_real]
+        if is_disc:
+            return self.loss(pred, self.drawn.get(target_is_real, label), target_is_real, True, self.reduction)
+        return self.loss_weight * self.loss(pred, label, target_is_real, False, self.reduction)
 
 
 @LOSSES.register()
 class GANFeatLoss(nn.Module):
-    """Feature matching (pix2pixHD, Wang et al., CVPR 2018, Eq. 4): features of sr in a discriminator against gt's.
+    """Feature matching (pix2pixHD, Wang et al., CVPR 2018, Eq. 4): a discriminator's features of sr against gt's.
 
     Args:
         criterion: 'l1', 'l2' (= 'mse') or 'charbonnier'.
@@ -73,42 +101,49 @@ class GANFeatLoss(nn.Module):
         super().__init__()
         self.criterion = choose('criterion', criterion, CRITERIA)(loss_weight, reduction)
 
-    def forward(self, fake: Sequence[Sequence[Tensor]], real: Sequence[Sequence[Tensor]]) -> Tensor:
-        """Features by scale, then layer; the last layer is the prediction and is left out. Mean over the scales."""
-        if isinstance(fake, Tensor):
-            raise UserError(
-                'GANFeatLoss compares features of a discriminator, lists by scale and layer: call it from a model of '
-                'your own; as a loss of two images it means nothing'
-            )
-        terms = [
-            self.criterion(f, r.detach())
-            for f_scale, r_scale in zip(fake, real)
-            for f, r in zip(f_scale[:-1], r_scale[:-1])
-        ]
-        return sum(terms) / len(fake)
+    def forward(self, fake_features: Sequence[Any], real_features: Sequence[Any]) -> Tensor:
+        """Features of the same shapes, a list of tensors or a list of such lists, one a scale; the mean over all with
+        reduction 'mean', else the sum."""
+        pairs = zip(_tensors(fake_features), _tensors(real_features), strict=True)
+        terms = [self.criterion(fake, real.detach()) for fake, real in pairs]
+        return sum(terms) / (len(terms) if self.criterion.reduce is torch.mean else 1)
 
 
-def generator_loss(gan: nn.Module, real_pred: Tensor | None, fake_pred: Tensor, relativistic: bool) -> Tensor:
-    """The generator's adversarial loss, weighted; gradient reaches `fake_pred` only.
+def _tensors(features: Any) -> list[Tensor]:
+    return [features] if isinstance(features, Tensor) else [x for scale in features for x in _tensors(scale)]
+
+
+def generator_loss(gan: nn.Module, real: Logits | None, fake: Logits, relativistic: bool) -> Tensor:
+    """The generator's adversarial loss, weighted; gradient reaches `fake` only.
 
     Relativistic average (Jolicoeur-Martineau, ICLR 2019): fakes shall look more real than the mean real and the other
-    way round, half each. Plain: fakes shall look real, and `real_pred` is not used (may be None).
+    way round, half each. Plain: fakes shall look real, and `real` is not used (may be None).
     """
     if not relativistic:
-        return gan(fake_pred, True)
-    real_pred = real_pred.detach()
-    return (gan(real_pred - fake_pred.mean(), False) + gan(fake_pred - real_pred.mean(), True)) / 2
+        return gan(fake, True)
+    if not isinstance(fake, Tensor):
+        return sum(generator_loss(gan, r, f, True) for r, f in zip(real, fake)) / len(fake)
+    real = real.detach()
+    return (gan(real - fake.mean(), False) + gan(fake - real.mean(), True)) / 2
 
 
-def discriminator_losses(
-    gan: nn.Module, real_pred: Tensor, fake_pred: Tensor, relativistic: bool
-) -> tuple[Tensor, Tensor]:
+def discriminator_losses(gan: nn.Module, real: Logits, fake: Logits, relativistic: bool) -> tuple[Tensor, Tensor]:
     """The discriminator's loss on real and on fake images, not weighted; relativistic sides are halved.
 
-    In a relativistic side the mean of the other kind is a constant. `fake_pred` comes from detached images.
+    In a relativistic side the mean of the other kind is a constant. `fake` comes from detached images.
     """
     if not relativistic:
-        return gan(real_pred, True, is_disc=True), gan(fake_pred, False, is_disc=True)
-    real = gan(real_pred - fake_pred.detach().mean(), True, is_disc=True)
-    fake = gan(fake_pred - real_pred.detach().mean(), False, is_disc=True)
-    return real / 2, fake / 2
+        return gan(real, True, is_disc=True), gan(fake, False, is_disc=True)
+    if not isinstance(fake, Tensor):
+        sides = zip(*(discriminator_losses(gan, r, f, True) for r, f in zip(real, fake)))
+        l_real, l_fake = (sum(side) / len(fake) for side in sides)
+        return l_real, l_fake
+    l_real = gan(real - fake.detach().mean(), True, is_disc=True)
+    l_fake = gan(fake - real.detach().mean(), False, is_disc=True)
+    return l_real / 2, l_fake / 2
+
+
+def mean_prediction(logits: Logits) -> Tensor:
+    """The mean raw prediction, over all scales."""
+    scales = [logits] if isinstance(logits, Tensor) else list(logits)
+    return torch.stack([scale.detach().mean() for scale in scales]).mean()

@@ -1,11 +1,11 @@
-"""The artifact map of LDL: where a GAN's residual looks like an artifact (Liang, Zeng, Zhang, CVPR 2022).
-
-The artifact loss is a pixel criterion on weighted images: criterion(map * sr, map * gt).
-"""
+"""LDL: where a GAN's residual looks like an artifact, it is punished (Liang, Zeng, Zhang, CVPR 2022)."""
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
+
+from aesop.losses.pixel import CRITERIA, Criterion, Reduction, choose
+from aesop.registry import LOSSES
 
 
 def artifact_map(gt: Tensor, sr: Tensor, sr_ema: Tensor, window: int = 7) -> Tensor:
@@ -36,3 +36,26 @@ def artifact_map(gt: Tensor, sr: Tensor, sr_ema: Tensor, window: int = 7) -> Ten
     pixel_level = (mean_square - mean.square()).clamp(min=0) * window**2 / (window**2 - 1)  # unbiased
 
     return torch.where(residual < residual_ema, 0, image_level * pixel_level).to(sr.dtype)
+
+
+@LOSSES.register()
+class ArtifactLoss(nn.Module):
+    """criterion(map * sr, map * gt), with the artifact map of (gt, sr, sr_ema); the gradient flows through the map.
+
+    Args:
+        criterion: 'l1' (the paper's), 'l2' (= 'mse') or 'charbonnier'.
+        loss_weight, reduction: as of the pixel losses.
+        window: see `artifact_map`.
+    """
+
+    def __init__(
+        self, criterion: Criterion = 'l1', loss_weight: float = 1.0, reduction: Reduction = 'mean', window: int = 7
+    ) -> None:
+        super().__init__()
+        self.criterion = choose('criterion', criterion, CRITERIA)(loss_weight, reduction)
+        self.window = window
+
+    def forward(self, sr: Tensor, gt: Tensor, sr_ema: Tensor) -> Tensor:
+        """(N, C, H, W) each; `sr_ema` is what the EMA generator makes of the same LR image."""
+        artifacts = artifact_map(gt, sr, sr_ema, self.window)
+        return self.criterion(artifacts * sr, artifacts * gt)

@@ -3,6 +3,7 @@
 What there is: `table()`, which docs/metrics.md is written from (`python -m aesop.metrics`).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,7 +38,7 @@ def table() -> list[Row]:
             aliases=tuple(name for name in called if name != metric.__name__),
             better='higher' if metric.higher_is_better else 'lower',
             value_range=metric.value_range,
-            needs=tuple(kind for kind in ('gt', 'lq') if getattr(metric, f'needs_{kind}')),
+            needs=tuple(name for name in metric.needs if name != 'sr'),
             per_image=metric.per_image,
             how=metric.how,
         )
@@ -45,6 +46,9 @@ def table() -> list[Row]:
     ]
 
 
-def build_metric(block: dict[str, Any]) -> Metric:
-    """The metric that an option block `{type: NAME, **arguments}` describes; the block is left unchanged."""
-    return METRICS.build(block)
+def build_metric(block: Mapping[str, Any]) -> Metric:
+    """The metric that an option block `{type: NAME, **arguments}` describes; the block is left unchanged.
+
+    Its key `over`, which of several solutions counts, is read by the evaluation.
+    """
+    return METRICS.build({key: value for key, value in block.items() if key != 'over'})

@@ -1,13 +1,13 @@
 """AE-PSNR: fidelity in the space that AESOP supervises, blind to texture that no network could know."""
 
-from typing import Any, Literal
+from typing import Literal
 
 from torch import Tensor
 
-from aesop.losses.aesop import build_frozen_autoencoder
+from aesop.losses.aesop import WeightsBlock, build_frozen_autoencoder
 from aesop.metrics.metric import Metric, weights_sha256
 from aesop.metrics.psnr_ssim import psnr
-from aesop.registry import METRICS
+from aesop.registry import METRICS, NetworkBlock
 
 
 @METRICS.register('calculate_aepsnr_pytorch')
@@ -24,8 +24,8 @@ class AEPSNR(Metric):
 
     def __init__(
         self,
-        autoencoder_arch: dict[str, Any],
-        autoencoder_load: dict[str, Any] | None = None,
+        autoencoder_arch: NetworkBlock,
+        autoencoder_load: WeightsBlock | None = None,
         crop_border: int = 0,
         test_y_channel: bool = True,
         input_order: str = 'HWC',
@@ -39,6 +39,6 @@ class AEPSNR(Metric):
             'autoencoder_sha256': weights_sha256(self.ae),
         }
 
-    def score(self, sr: Tensor, gt: Tensor, lq: Tensor | None) -> Tensor:
+    def score(self, sr: Tensor, gt: Tensor) -> Tensor:
         self.crop(sr, gt)  # tells what does not fit, before the network does
         return psnr(*self.prepare(self.ae(sr), self.ae(gt)))

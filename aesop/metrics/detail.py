@@ -26,7 +26,7 @@ class DetailRatio(Metric):
         super().__init__(crop_border, test_y_channel, better=better)
         self.details: dict[str, Any] = {'ideal': 1, 'band': 'radius above 1/4 cycle a pixel', 'window': 'Hann'}
 
-    def score(self, sr: Tensor, gt: Tensor | None, lq: Tensor | None) -> Tensor:
+    def score(self, sr: Tensor, gt: Tensor) -> Tensor:
         sr, gt = self.prepare(sr, gt)
         return high_frequency_energy(sr) / high_frequency_energy(gt)
 

@@ -59,5 +59,5 @@ class DISTS(Metric):
             'package': f'torchmetrics {version("torchmetrics")}',
         }
 
-    def score(self, sr: Tensor, gt: Tensor, lq: Tensor | None) -> Tensor:
+    def score(self, sr: Tensor, gt: Tensor) -> Tensor:
         return self.network(*self.prepare_rgb(sr, gt), require_grad=True).flatten()  # True: no inference tensors

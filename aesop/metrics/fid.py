@@ -87,7 +87,7 @@ class FID(Metric):
             'package': f'torchmetrics {version("torchmetrics")}, torch-fidelity {version("torch-fidelity")}',
         }
 
-    def score(self, sr: Tensor, gt: Tensor, lq: Tensor | None) -> list[Tensor]:
+    def score(self, sr: Tensor, gt: Tensor) -> list[Tensor]:
         """What each image contributes: the features (2, P, 2048) of its P samples, sr's and gt's."""
         sets = [self.cut((x * 255).round().to(torch.uint8)) for x in self.prepare_rgb(sr, gt)]  # each (N, P, 3, h, w)
         features = [self.network(x.flatten(0, 1)).unflatten(0, x.shape[:2]) for x in sets]

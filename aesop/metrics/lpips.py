@@ -68,6 +68,6 @@ class LPIPS(Metric):
             'package': f'lpips {version("lpips")}',
         }
 
-    def score(self, sr: Tensor, gt: Tensor, lq: Tensor | None) -> Tensor:
+    def score(self, sr: Tensor, gt: Tensor) -> Tensor:
         sr, gt = self.prepare_rgb(sr, gt)
         return self.network(2 * sr - 1, 2 * gt - 1).flatten()  # the network takes [-1, 1]

@@ -25,8 +25,6 @@ class LRPSNR(Metric):
 
     value_range = 'dB, up to infinity'
     how = 'PSNR between the downscaled sr (quantise, MATLAB bicubic, quantise) and lq'
-    needs_gt = False
-    needs_lq = True
 
     def __init__(
         self,
@@ -43,5 +41,5 @@ class LRPSNR(Metric):
             'downscaling': f'MATLAB bicubic x1/{scale}, antialiased',
         }
 
-    def score(self, sr: Tensor, gt: Tensor | None, lq: Tensor) -> Tensor:
+    def score(self, sr: Tensor, lq: Tensor) -> Tensor:
         return psnr(*self.prepare(quantise(imresize(sr, 1 / self.scale)), lq))

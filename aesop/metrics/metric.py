@@ -1,10 +1,11 @@
 """What all metrics share: 8-bit quantisation, border crop, colour space, and a protocol that says so."""
 
 import hashlib
+import inspect
 import logging
 import math
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -33,10 +34,12 @@ class Metric(nn.Module):
     The attributes of the class are its row in the table of all metrics (`aesop.metrics.table`):
         higher_is_better: direction; `better` overrides it.
         value_range: the values it can take, in words.
-        needs_gt, needs_lq: the images that it compares with.
+        needs: the quantities that it reads: the arguments of `score`. `samples`, (N, S, 3, H, W), are all solutions of
+            an image; other metrics are asked once for each.
         how: its protocol in a sentence, beyond what all metrics share.
         per_image: whether each image has a score.
         takes_y: whether it can be measured on luma; others have a colour of their own.
+        over: which value of several solutions of an image counts: 'mean', 'worst' or 'best'.
         least_side: pixels that an image must have on each side after the crop.
 
     Args:
@@ -48,12 +51,14 @@ class Metric(nn.Module):
 
     higher_is_better = True
     value_range = ''
-    needs_gt = True
-    needs_lq = False
+    needs: ClassVar[tuple[str, ...]] = ()
+    needs_gt: ClassVar[bool] = False
+    needs_lq: ClassVar[bool] = False
     how = ''
     per_image = True
     takes_y = True
     least_side = 1
+    over: str = 'mean'
 
     def __init__(
         self,
@@ -71,6 +76,12 @@ class Metric(nn.Module):
             self.higher_is_better = choose('better', better, {'higher': True, 'lower': False})
         self.details: dict[str, Any] = {}  # what a subclass adds to its protocol
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        arguments = list(inspect.signature(cls.score).parameters.values())[1:]
+        cls.needs = tuple(a.name for a in arguments if a.kind is a.POSITIONAL_OR_KEYWORD)
+        cls.needs_gt, cls.needs_lq = 'gt' in cls.needs, 'lq' in cls.needs
+
     @property
     def protocol(self) -> dict[str, Any]:
         """What the score depends on besides the images, for result files."""
@@ -84,19 +95,24 @@ class Metric(nn.Module):
         }
 
     @torch.no_grad()
-    def forward(self, sr: Tensor, gt: Tensor | None = None, lq: Tensor | None = None) -> Tensor | list[Tensor]:
+    def forward(
+        self, sr: Tensor, gt: Tensor | None = None, lq: Tensor | None = None, **others: Tensor
+    ) -> Tensor | list[Tensor]:
         """Scores (N,), or N contributions, of RGB images (N, 3, H, W) or (3, H, W) in [0, 1], clamped to that.
 
-        Images of one channel (`color: y`) are luma already.
+        Images of one channel (`color: y`) are luma already. `others` are further quantities that `score` reads.
         """
-        for name, needed, given in (('gt', self.needs_gt, gt), ('lq', self.needs_lq, lq)):
-            if needed and given is None:
+        given = {'sr': sr, 'gt': gt, 'lq': lq, **others}
+        images = []
+        for name in self.needs:
+            if given.get(name) is None:
                 raise UserError(f'{type(self).__name__} needs {name} images, and this data set has none; leave it out')
-        images = (None if x is None else quantise(x.float().reshape(-1, *x.shape[-3:])) for x in (sr, gt, lq))
+            image = given[name].float()
+            images.append(quantise(image if name == 'samples' else image.reshape(-1, *image.shape[-3:])))
         return self.score(*images)
 
-    def score(self, sr: Tensor, gt: Tensor | None, lq: Tensor | None) -> Tensor | list[Tensor]:
-        """Scores (N,), or N contributions, of quantised float32 images (N, 3, H, W)."""
+    def score(self, *images: Tensor) -> Tensor | list[Tensor]:
+        """Scores (N,), or N contributions, of quantised float32 images (N, 3, H, W). Subclasses name what they read."""
         raise NotImplementedError
 
     def summary(self, scores: Sequence[Any]) -> float:

@@ -75,7 +75,6 @@ class NoReference(Metric):
 
     model: str  # the package's name
     colour = 'RGB'
-    needs_gt = False
     takes_y = False
 
     def __init__(
@@ -96,7 +95,7 @@ class NoReference(Metric):
             'package': f'pyiqa {version("pyiqa")}, {self.model}',
         }
 
-    def score(self, sr: Tensor, gt: Tensor | None, lq: Tensor | None) -> Tensor:
+    def score(self, sr: Tensor) -> Tensor:
         (sr,) = self.prepare_rgb(sr)
         parts = [part for half in sr.tensor_split(2, 2) for part in half.tensor_split(2, 3)] if self.quadrants else [sr]
         try:

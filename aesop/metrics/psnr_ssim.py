@@ -42,7 +42,7 @@ class PSNR(Metric):
     how = 'of the mean squared error over pixels and channels'
     eps = 0.0
 
-    def score(self, sr: Tensor, gt: Tensor, lq: Tensor | None) -> Tensor:
+    def score(self, sr: Tensor, gt: Tensor) -> Tensor:
         return psnr(*self.prepare(sr, gt), self.eps)
 
 
@@ -63,5 +63,5 @@ class SSIM(Metric):
     how = 'Gaussian window 11x11 of sigma 1.5, inside the image; mean over pixels and channels'
     least_side = 11
 
-    def score(self, sr: Tensor, gt: Tensor, lq: Tensor | None) -> Tensor:
+    def score(self, sr: Tensor, gt: Tensor) -> Tensor:
         return ssim(*self.prepare(sr, gt))

@@ -1,15 +1,18 @@
 """Stage 1 of AESOP: pretraining the auto-encoder that later, frozen, measures the fidelity loss (Sec. 4.1)."""
 
+from collections.abc import Mapping
 from typing import Any
 
-import torch
+from pydantic import Field
 from torch import Tensor
 
-from aesop.errors import UserError, at
+from aesop.models.dry_run import Problem
 from aesop.models.sr import SRModel
 from aesop.options import Options
-from aesop.registry import MODELS
-from aesop.utils import checkpoint, distributed
+from aesop.options import schema as options_schema
+from aesop.options.schema import Count, Loss, loss_key
+from aesop.registry import ARCHS, MODELS
+from aesop.utils import distributed
 
 
 @MODELS.register()
@@ -20,36 +23,39 @@ class AEModel(SRModel):
     fixed for the first N iterations. Without `train.pixel_at_LR_opt` the bottleneck is free (Table 3b).
     """
 
-    condition = 'gt'
+    class Train(SRModel.Train):
+        pixel_at_LR_opt: Loss | None = loss_key(
+            'pix_at_LR', "Pixel loss of the auto-encoder's bottleneck against the LR image.", ['lr', 'lq']
+        )
+        freeze_decoder: Count = Field(
+            0, description="Iterations in which the auto-encoder's decoder keeps its weights."
+        )
 
-    def _build(self, block: dict[str, Any] | None, which: str) -> torch.nn.Module:
-        net = super()._build(block, which)
-        path = self.options.path
-        if not hasattr(net, 'encoder'):
-            raise UserError(f'network_g: AEModel trains an auto-encoder, {block["type"]} is none; see docs/options.md')
-        if path.pretrain_network_decoder is not None:
-            with at('path.pretrain_network_decoder'):
-                checkpoint.load_network(
-                    net.decoder, path.pretrain_network_decoder, path.param_key_decoder, path.strict_load_decoder
+    parts = ('decoder',)
+    takes = ('gt',)
+
+    @classmethod
+    def check(cls, options: Options) -> list[Problem]:
+        """Also whether the network has the parts of an auto-encoder."""
+        block = options.network_g
+        kind = ARCHS.get(block.type) if block is not None else None
+        if isinstance(kind, type) and 'lr' not in getattr(kind, 'on_request', ()):
+            return [
+                (
+                    ('network_g', 'type'),
+                    f'{block.type} has no encoder; {options.model_type or cls.__name__} trains an auto-encoder',
                 )
-        return net
+            ]
+        return super().check(options)
 
-    def _prepare_training(self, options: Options) -> None:
-        super()._prepare_training(options)
-        self._loss_at_lr = self._loss('pixel_at_LR_opt', options.train.pixel_at_LR_opt)
+    def _prepare_training(self, train: options_schema.Train) -> None:
+        super()._prepare_training(train)
         self._decoder_is_frozen = False
 
-    def step(self, batch: dict[str, Any], current_iter: int) -> dict[str, Tensor]:
+    def step(self, batch: Mapping[str, Any], current_iter: int) -> dict[str, Tensor]:
         """As `SRModel.step`; terms `l_pix` (at HR) and `l_pix_at_LR`."""
         self._freeze_decoder(current_iter <= self.options.train.freeze_decoder)
         return super().step(batch, current_iter)
-
-    def _gradients(self, lq: Tensor, gt: Tensor, sharp: Tensor, current_iter: int) -> dict[str, Tensor]:
-        reconstruction, bottleneck = self._parallel_g(gt, return_lr=True)
-        terms = dict(self._supervision(reconstruction, gt, sharp))
-        if self._loss_at_lr is not None:
-            terms['l_pix_at_LR'] = self._loss_at_lr(bottleneck, lq)
-        return self._backward(terms)
 
     def _freeze_decoder(self, frozen: bool) -> None:
         """DDP takes note of what is trainable when it wraps, so freezing and thawing wrap anew, on every rank alike."""

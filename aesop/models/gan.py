@@ -1,34 +1,42 @@
-"""The only GAN step: ESRGAN, SPSR, LDL, AESOP and their real-world forms are this step with other losses."""
+"""The only GAN step: ESRGAN, SPSR, LDL, AESOP, CAL-GAN and their real-world forms are this step with other parts."""
 
-from collections.abc import Iterator
+from collections.abc import Mapping
+from typing import Any
 
 import torch
+from pydantic import Field
+from pydantic.fields import FieldInfo
 from torch import Tensor, nn
 
-from aesop.archs.spsrnet import GradientMap
-from aesop.errors import UserError
-from aesop.losses import artifact_map
-from aesop.losses.gan import discriminator_losses, generator_loss
+from aesop.errors import UserError, at
+from aesop.losses import build_loss
+from aesop.losses.gan import discriminator_losses, generator_loss, mean_prediction
+from aesop.models.quantities import Quantities
 from aesop.models.sr import SRModel
-from aesop.options import Options
+from aesop.options import schema as options_schema
+from aesop.options.schema import Count, Loss, Optimizer, Positive, loss_key
 from aesop.registry import MODELS
 from aesop.utils import distributed
 
-NOT_RELATIVISTIC = ('SRGANModel', 'RealESRGANModel', 'AesopRealESRGANArtifactsDisModel')
 
+class DiscriminatorBranch:
+    """A discriminator with its loss, its optimiser and the two quantities that it looks at, a fake and a real one.
 
-class Adversary:
-    """A discriminator with its loss, its optimiser and its view of an image (the identity, or a gradient map)."""
+    A discriminator returns logits, or a dict: `logits`; `losses`, terms of its own by name, taken from the pass over
+    the real images; `for_sr`, what the pass over the fake ones is given beside them; `monitor`, numbers to be logged;
+    and whatever losses of the generator read, as `real_<name>` and `fake_<name>`.
+    """
 
     def __init__(
-        self, net: nn.Module, gan: nn.Module, optimiser: torch.optim.Optimizer, view: nn.Module, suffix: str = ''
+        self, net: nn.Module, gan: nn.Module, optimiser: torch.optim.Optimizer, of: tuple[str, str], suffix: str
     ) -> None:
         self.parallel = distributed.wrap(net)
-        self.gan, self.optimiser, self._view, self.suffix = gan, optimiser, view, suffix
+        self.gan, self.optimiser, self.of, self.suffix = gan, optimiser, of, suffix
 
-    def predict(self, gt: Tensor, sr: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits of real and fake images, one pass each."""
-        return self.parallel(self._view(gt)), self.parallel(self._view(sr))
+
+def outputs(prediction: Any) -> dict[str, Any]:
+    """What a discriminator returned, by name."""
+    return dict(prediction) if isinstance(prediction, Mapping) else {'logits': prediction}
 
 
 @MODELS.register(
@@ -40,93 +48,138 @@ class Adversary:
     'AesopRealESRGANArtifactsDisModel',
 )
 class GANModel(SRModel):
-    """Adversarial training of `net_g` against `net_d`. The model type decides the form: `SRGANModel` and the real-world
-    ones are plain, all others compare real with fake predictions (relativistic average).
+    """Adversarial training of `net_g` against `net_d`, and any number of further discriminators `network_d_<name>`.
 
-    One pass of the discriminator over gt and one over sr serve both sides: its weights do not change between the
-    generator's update and its own. So its BatchNorm statistics come from one real and one fake batch an iteration,
-    and spectral norm makes its power iteration twice, not five times.
+    One pass of a discriminator over real images and one over fake ones serve both sides: its weights do not change
+    between the generator's update and its own. So its BatchNorm statistics come from one real and one fake batch an
+    iteration, and spectral norm makes its power iteration twice, not five times.
 
-    SPSR (Ma et al., CVPR 2020) adds `network_d_grad`, which sees gradient maps, and `branch_opt`, which compares the
+    SPSR (Ma et al., CVPR 2020) is `network_d_grad`, which sees gradient maps, and `branch_opt`, which compares the
     generator's gradient branch with the gradient map of gt.
     """
 
+    class Train(SRModel.Train):
+        optim_d: Optimizer | None = Field(None, description='Optimiser of the discriminator.')
+        optim_d_grad: Optimizer | None = Field(None, description='Optimiser of network_d_grad.')
+        gan_opt: Loss | None = loss_key('gan', 'Adversarial loss.', ['sr', 'gt'], adversarial=True)
+        gan_grad_opt: Loss | None = loss_key(
+            'gan_grad', 'Adversarial loss of network_d_grad.', ['sr_grad', 'gt_grad'], adversarial=True
+        )
+        artifacts_opt: Loss | None = loss_key('artifacts', "LDL's artifact loss; needs ema_decay.")
+        branch_opt: Loss | None = loss_key(
+            'branch', "Loss of SPSRNet's gradient branch against the gradient map of the ground truth.",
+            ['branch', 'gt_grad'],
+        )  # fmt: skip
+        net_d_iters: Positive = Field(1, description='The generator is trained every so many iterations.')
+        net_d_init_iters: Count = Field(
+            0, description='Iterations in which the discriminator is trained alone, at first.'
+        )
+
+    networks = SRModel.networks | {'d': 'discriminator', 'd_grad': 'discriminator of gradient maps (SPSR)'}
     prefix = 'l_g_'
 
-    def _prepare_training(self, options: Options) -> None:
-        super()._prepare_training(options)
-        train = options.train
-        self.relativistic = options.model_type not in NOT_RELATIVISTIC
-        self._gradient_map = GradientMap().to(self.device)
-        self._adversaries = [self._adversary('d', nn.Identity())]
-        if options.network_d_grad is not None:
-            self._adversaries.append(self._adversary('d_grad', self._gradient_map))
-        self.net_d = self._nets['net_d']
-        self._branch = self._loss('branch_opt', train.branch_opt)
-        self._artifacts = self._loss('artifacts_opt', train.artifacts_opt)
-        if self._artifacts is not None and self.net_g_ema is None:
-            raise UserError('train.artifacts_opt compares with the EMA generator: set train.ema_decay, e.g. 0.999')
+    @classmethod
+    def network_names(cls, data: Mapping[str, Any]) -> dict[str, str]:
+        found = [str(key).removeprefix('network_') for key in data if str(key).startswith('network_d_')]
+        return cls.networks | {name: f'discriminator {name}' for name in found if name not in cls.networks}
 
-    def _adversary(self, which: str, view: nn.Module) -> Adversary:
+    @classmethod
+    def network_keys(cls, networks: Mapping[str, str]) -> dict[str, tuple[Any, FieldInfo]]:
+        gans = {f'gan{n[1:]}_opt': (Loss | None, loss_key(f'gan{n[1:]}', f'Adversarial loss of network_{n}.',
+                ['sr', 'gt'], adversarial=True)) for n in networks if n.startswith('d')}  # fmt: skip
+        return super().network_keys(networks) | gans
+
+    @classmethod
+    def needed(cls, mode: str) -> list[str]:
+        return [*super().needed(mode), *(['network_d', 'train.optim_d', 'train.gan_opt'] if mode == 'train' else [])]
+
+    def _prepare_training(self, train: options_schema.Train) -> None:
+        super()._prepare_training(train)
+        names = [name for name in self.network_names(dict(self.options)) if name.startswith('d')]
+        self._branches = [
+            self._branch(name) for name in names if name == 'd' or getattr(self.options, f'network_{name}') is not None
+        ]
+        self.net_d = self._nets['net_d']
+        adversarial = tuple(f'{kind}{branch.suffix}_' for branch in self._branches for kind in ('real', 'fake'))
+        self._adversarial = [term for term in self.terms if any(name.startswith(adversarial) for name in term.reads)]
+        self._direct = [term for term in self.terms if term not in self._adversarial]
+
+    def _branch(self, which: str) -> DiscriminatorBranch:
         """The discriminator `network_<which>` with `train.optim_<which>` and its GAN loss."""
         suffix = which.removeprefix('d')
-        net = self._nets[f'net_{which}'] = self._build(getattr(self.options, f'network_{which}'), which).train()
-        self.runtime.compile(net)
-        optimiser = self._optimiser(f'optim_{which}', getattr(self.options.train, f'optim_{which}'), net)
+        net = self._build(which).train()
+        self.precision.compile(net)
+        optimiser = self._optimiser(which, net)
         key = f'gan{suffix}_opt'
-        gan = self._loss(key, getattr(self.options.train, key))
-        if gan is None:
+        block = getattr(self.options.train, key)
+        if block is None:
             raise UserError(f'train.{key} is missing: {self.options.model_type} needs a GAN loss for network_{which}')
-        return Adversary(net, gan, optimiser, view, suffix)
+        with at(f'train.{key}'):
+            gan = build_loss(block).to(self.device)
+        about = type(self.options.train).model_fields[key].json_schema_extra
+        fake, real = block.of or about['of']
+        return DiscriminatorBranch(net, gan, optimiser, (fake, real), suffix)
 
     def _wrapped(self) -> list[nn.Module]:
-        return [self._parallel_g, *(adversary.parallel for adversary in self._adversaries)]
+        return [self._parallel_g, *(branch.parallel for branch in self._branches)]
 
-    def _gradients(self, lq: Tensor, gt: Tensor, sharp: Tensor, current_iter: int) -> dict[str, Tensor]:
+    def _gradients(self, quantities: Quantities, current_iter: int) -> dict[str, Tensor]:
         """The generator is trained every `net_d_iters` iterations, after the first `net_d_init_iters`; the
-        discriminator in every one."""
+        discriminators in every one."""
         train = self.options.train
         train_g = current_iter % train.net_d_iters == 0 and current_iter > train.net_d_init_iters
         with torch.set_grad_enabled(train_g):
-            generated = (self._parallel_g(lq),) if self._branch is None else self._parallel_g(lq, return_branch=True)
-
-        # Every loss sees a leaf. Its gradient is collected term by term, each graph freed before the next is built,
-        # and enters the generator in one backward pass.
-        leaves = [image.detach().requires_grad_(train_g) for image in generated]
-        sr = leaves[0]
-        logs: dict[str, Tensor] = {}
+            self._generate(quantities)
+        logs = self._supervise(self._direct, quantities) if train_g else {}
+        # The views come first: what is derived from an image collects gradients of its own.
+        seen = [[quantities[name] for name in branch.of] for branch in self._branches]
+        predictions = [self._judge(branch, *images) for branch, images in zip(self._branches, seen)]
         if train_g:
-            for name, term in self._generator_terms(leaves, gt, sharp, lq):
-                logs |= self._backward({name: term})
-
-        real = sharp if 'gan' in self._sharpened else gt
-        predictions = [adversary.predict(real, sr) for adversary in self._adversaries]
-        if train_g:
-            for adversary, (real_pred, fake_pred) in zip(self._adversaries, predictions):
-                term = generator_loss(adversary.gan, real_pred, fake_pred, self.relativistic)
-                # of sr alone, not of the discriminator
-                (gradient,) = torch.autograd.grad(term, sr, self._share, retain_graph=True)
-                sr.grad = gradient if sr.grad is None else sr.grad + gradient
-                logs[f'l_g_gan{adversary.suffix}'] = term.detach()
-            torch.autograd.backward(generated, [leaf.grad for leaf in leaves])
-
-        for adversary, (real_pred, fake_pred) in zip(self._adversaries, predictions):
-            l_d_real, l_d_fake = discriminator_losses(adversary.gan, real_pred, fake_pred, self.relativistic)
-            values = self._backward({'l_d_real': l_d_real, 'l_d_fake': l_d_fake})
-            values |= {'out_d_real': real_pred.detach().mean(), 'out_d_fake': fake_pred.detach().mean()}
-            logs |= {name + adversary.suffix: value for name, value in values.items()}
+            logs |= self._deceive(predictions, quantities, seen)
+            quantities.backward()
+        for branch, (real, fake) in zip(self._branches, predictions):
+            logs |= self._discriminate(branch, real, fake)
         return logs
 
-    def _generator_terms(
-        self, leaves: list[Tensor], gt: Tensor, sharp: Tensor, lq: Tensor
-    ) -> Iterator[tuple[str, Tensor]]:
-        """All terms but the adversarial ones."""
-        sr = leaves[0]
-        yield from self._supervision(sr, gt, sharp)
-        if self._branch is not None:
-            yield 'l_g_branch', self._branch(leaves[1], self._gradient_map(gt))
-        if self._artifacts is not None:
-            with torch.no_grad():
-                sr_ema = self.net_g_ema(lq)
-            artifacts = artifact_map(gt, sr, sr_ema)
-            yield 'l_g_artifacts', self._artifacts(artifacts * sr, artifacts * gt)
+    def _judge(self, branch: DiscriminatorBranch, fake: Tensor, real: Tensor) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What the discriminator says of real and of fake images, one pass each."""
+        of_real = outputs(self.precision.call(branch.parallel, real))
+        return of_real, outputs(self.precision.call(branch.parallel, fake, **of_real.get('for_sr', {})))
+
+    def _deceive(
+        self, predictions: list[tuple[dict[str, Any], dict[str, Any]]], quantities: Quantities, seen: list[list[Tensor]]
+    ) -> dict[str, Tensor]:
+        """The generator's terms that come through the discriminators: their gradients with respect to the images that
+        these saw, and not to the discriminators' weights."""
+        terms: dict[str, Tensor] = {}
+        known: dict[str, Any] = dict.fromkeys(quantities)
+        for branch, (real, fake) in zip(self._branches, predictions):
+            terms[f'l_g_gan{branch.suffix}'] = generator_loss(
+                branch.gan, real['logits'], fake['logits'], branch.gan.relativistic
+            )
+            known |= {f'{kind}{branch.suffix}_{name}': value
+                      for kind, said in (('real', real), ('fake', fake)) for name, value in said.items()}  # fmt: skip
+        for term in self._adversarial:
+            values = term({name: quantities[name] if name in quantities else known[name] for name in term.reads})
+            terms |= {self.prefix + name: value for name, value in values.items()}
+        images = [fake for fake, _ in seen]
+        for value in terms.values():
+            found = torch.autograd.grad(value, images, self._share, retain_graph=True, allow_unused=True)
+            for image, gradient in zip(images, found):
+                if gradient is not None:
+                    image.grad = gradient if image.grad is None else image.grad + gradient
+        return {name: value.detach() for name, value in terms.items()}
+
+    def _discriminate(
+        self, branch: DiscriminatorBranch, real: dict[str, Any], fake: dict[str, Any]
+    ) -> dict[str, Tensor]:
+        """The discriminator's own side."""
+        draw_labels = getattr(branch.gan, 'draw_labels', None)
+        if draw_labels is not None:
+            draw_labels()
+        sides = discriminator_losses(branch.gan, real['logits'], fake['logits'], branch.gan.relativistic)
+        own = {f'l_d_{name}': value for name, value in real.get('losses', {}).items()}
+        values = self._backward(dict(zip(('l_d_real', 'l_d_fake'), sides)) | own)
+        values |= {f'out_d_{kind}': mean_prediction(said['logits']) for kind, said in (('real', real), ('fake', fake))}
+        values |= {f'd_{name}': value.detach() for name, value in real.get('monitor', {}).items()}
+        return {name + branch.suffix: value for name, value in values.items()}

@@ -1,19 +1,19 @@
-"""How networks run: precision, memory layout, compilation. What they compute stays the same, up to rounding.
+"""How networks run: device, precision, memory layout, compilation. What they compute stays the same, up to rounding.
 
-State-dict names never change, and every function works on networks in place.
+A trained network keeps fp32 weights and is called inside `Precision.call`, which is autocast. A frozen network in a
+loss becomes a `FrozenNetwork`, which holds its weights in the working precision and gives fp32. State-dict names of
+trained networks never change.
 """
 
 import logging
-import resource
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from types import MethodType
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils.spectral_norm import SpectralNorm
 
 from aesop.archs.layers import use_plain
 from aesop.errors import UserError
@@ -24,14 +24,13 @@ logger = logging.getLogger(__name__)
 
 DTYPES = {'fp32': torch.float32, 'bf16': torch.bfloat16, 'fp16': torch.float16}
 THIN = 16  # channels
-RSS_UNIT = 1 if sys.platform == 'darwin' else 1024  # ru_maxrss is in KiB on Linux, in bytes on macOS
 
 
 def find_device(name: str | None = None) -> torch.device:
     """The device of that name, e.g. `cuda:1`; by default the GPU where there is one, else the CPU.
 
     Raises:
-        UserError: it is not here.
+        UserError: there is no such device.
     """
     try:
         device = torch.device(name or ('cuda' if torch.cuda.is_available() else 'cpu'))
@@ -42,7 +41,7 @@ def find_device(name: str | None = None) -> torch.device:
     return device
 
 
-class Runtime:
+class Precision:
     """What the block `runtime` asks for, done to the networks of a model.
 
     Attributes:
@@ -72,7 +71,7 @@ class Runtime:
         self._compile = asked.compile if asked.compile and options.train and can_compile(device) else False
 
     def prepare(self, net: nn.Module) -> nn.Module:
-        """`net` on the device, in the memory layout and with the precision asked for. Copies keep both."""
+        """`net` on the device, in the memory layout asked for, its thin layers kept in fp32. Copies keep all that."""
         net = net.to(self.device)
         if self.channels_last:
             net = net.to(memory_format=torch.channels_last)
@@ -80,18 +79,15 @@ class Runtime:
             use_plain(net)
         if self.sync_bn:
             net = nn.SyncBatchNorm.convert_sync_batchnorm(net)
-        if self._casts:
-            self._run_in_precision(net)
-        return net
+        return keep_thin_layers_in_fp32(net) if self._casts else net
 
     def prepare_loss(self, loss: nn.Module) -> nn.Module:
-        """`loss` on the device; networks in it, which are frozen, are prepared, and hold what they compute with."""
+        """`loss` on the device; the frozen networks in it, however deep, hold what they compute with and give fp32."""
         loss = loss.to(self.device)
-        for net in loss.children():
-            if is_frozen_network(net):
-                self.prepare(net)
-                hold(net, self.dtype)
-                self.compile(net)
+        for parent, name, net in list(frozen_networks(loss)):
+            net = hold(self.prepare(net), self.dtype)
+            self.compile(net)
+            setattr(parent, name, net if self.dtype == torch.float32 else FrozenNetwork(net, self.dtype))
         return loss
 
     def compile(self, net: nn.Module | None) -> None:
@@ -103,6 +99,13 @@ class Runtime:
         else:
             for block in repeated_blocks(net):
                 block.compile()
+
+    def call(self, net: nn.Module, *args: Any, **kwargs: Any) -> Any:
+        """net(...) in the working precision; what it returns is fp32."""
+        if self.dtype == torch.float32:
+            return net(*args, **kwargs)
+        with torch.autocast(self.device.type, self.dtype):
+            return to_fp32(net(*args, **kwargs))
 
     def lay_out(self, images: Tensor) -> Tensor:
         """(N, C, H, W) on the device, in the memory layout of the networks."""
@@ -125,31 +128,61 @@ class Runtime:
         finally:
             self.dtype = training
 
-    def _run_in_precision(self, net: nn.Module) -> None:
-        """Has `net` compute in `self.dtype` and give fp32. Thin layers, which take or make images or logits, compute
-        in fp32 all the same: there rounding would show, and lower precision would gain nothing."""
-        runtime = self
 
-        def forward(net: nn.Module, *inputs: Any, **options: Any) -> Any:
-            if runtime.dtype == torch.float32:
-                return type(net).forward(net, *inputs, **options)
-            with torch.autocast(runtime.device.type, runtime.dtype):
-                return to_fp32(type(net).forward(net, *inputs, **options))
+# Layers with fewer than THIN channels on a side take or make images or logits: rounding would show there, and lower
+# precision would gain nothing.
 
-        def thin_forward(layer: nn.Module, x: Tensor) -> Tensor:
-            with torch.autocast(x.device.type, enabled=False):
-                out = type(layer).forward(layer, x.float())
-            return out if x.shape[1] > out.shape[1] else out.to(runtime.dtype)
 
-        # Bound to their modules, these are bound to the copies when a module is copied.
-        net.forward = MethodType(forward, net)
-        for layer in layers(net):
+class FP32Conv2d(nn.Conv2d):
+    """A convolution that autocast leaves in fp32. Where it takes an image, its output is rounded as its neighbours'."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        device = x.device.type
+        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
+        with torch.autocast(device, enabled=False):
+            out = super().forward(x.float())
+        return out if x.shape[1] > out.shape[1] else out.to(dtype)
+
+
+class FP32Linear(nn.Linear):
+    """A linear layer that autocast leaves in fp32."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, enabled=False):
+            return super().forward(x.float())
+
+
+def keep_thin_layers_in_fp32(net: nn.Module) -> nn.Module:
+    """`net` with its thin convolutions and linear layers replaced by ones that autocast leaves alone."""
+    if is_thin(net):
+        return _fp32_conv(net) if isinstance(net, nn.Conv2d) else _fp32_linear(net)
+    for parent in list(net.modules()):
+        for name, layer in list(parent.named_children()):
             if is_thin(layer):
-                layer.forward = MethodType(thin_forward, layer)
-        for layer in net.modules():  # the power iteration of spectral norm runs before the layer, inside the network
-            for hook in layer._forward_pre_hooks.values():
-                if isinstance(hook, SpectralNorm):
-                    hook.compute_weight = torch.autocast(self.device.type, enabled=False)(hook.compute_weight)
+                setattr(parent, name, _fp32_conv(layer) if type(layer) is nn.Conv2d else _fp32_linear(layer))
+    return net
+
+
+def _fp32_conv(layer: nn.Conv2d) -> nn.Conv2d:
+    return _same_parameters(layer, conv_like(FP32Conv2d, layer))
+
+
+def _fp32_linear(layer: nn.Linear) -> nn.Linear:
+    shape = layer.in_features, layer.out_features
+    return _same_parameters(layer, nn.utils.skip_init(FP32Linear, *shape, bias=layer.bias is not None))
+
+
+def conv_like(kind: type[nn.Conv2d], layer: nn.Conv2d) -> nn.Conv2d:
+    """A convolution of this kind with the arguments of `layer`."""
+    names = ('in_channels', 'out_channels', 'kernel_size', 'stride', 'padding', 'dilation', 'groups', 'padding_mode')
+    return nn.utils.skip_init(kind, **{name: getattr(layer, name) for name in names}, bias=layer.bias is not None)
+
+
+def _same_parameters(old: nn.Module, new: nn.Module) -> nn.Module:
+    """`new` with the very parameters of `old`, and its mode."""
+    for name, parameter in old.named_parameters(recurse=False):
+        setattr(new, name, parameter)
+    return new.train(old.training)
 
 
 def layers(net: nn.Module) -> list[nn.Module]:
@@ -158,8 +191,9 @@ def layers(net: nn.Module) -> list[nn.Module]:
 
 
 def is_thin(layer: nn.Module) -> bool:
-    outputs, inputs = layer.weight.shape[:2]
-    return min(outputs, inputs * getattr(layer, 'groups', 1)) < THIN
+    if type(layer) is nn.Conv2d:
+        return min(layer.out_channels, layer.in_channels) < THIN
+    return type(layer) is nn.Linear and min(layer.out_features, layer.in_features) < THIN
 
 
 def to_fp32(output: Any) -> Any:
@@ -171,31 +205,76 @@ def to_fp32(output: Any) -> Any:
     return type(output)(map(to_fp32, output)) if isinstance(output, list | tuple) else output
 
 
-def is_frozen_network(module: nn.Module) -> bool:
-    return bool(layers(module)) and not any(parameter.requires_grad for parameter in module.parameters())
+class FrozenNetwork(nn.Module):
+    """A frozen network that computes in `dtype` and gives fp32; everything else is asked of the network itself."""
+
+    def __init__(self, net: nn.Module, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.net, self.dtype = net, dtype
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(super().__getattr__('net'), name)
+
+    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Any:
+        with torch.autocast(x.device.type, self.dtype):
+            return to_fp32(self.net(x, *args, **kwargs))
 
 
-@torch.no_grad()
-def hold(net: nn.Module, dtype: torch.dtype) -> None:
-    """Turns the layers of a frozen network to `dtype`, all but the thin ones; and its convolutions into ones that keep
+def frozen_networks(module: nn.Module) -> Iterator[tuple[nn.Module, str, nn.Module]]:
+    """(parent, name, network) of the largest networks inside `module` of which nothing is trained."""
+    for name, child in module.named_children():
+        is_container = isinstance(child, nn.ModuleList | nn.ModuleDict)
+        if not is_container and layers(child) and not any(p.requires_grad for p in child.parameters()):
+            yield module, name, child
+        else:
+            yield from frozen_networks(child)
+
+
+def hold(net: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """`net`, frozen, with the layers that are not thin in `dtype`; and its convolutions replaced by ones that keep
     nothing but their weights for the backward pass."""
-    for layer in layers(net):
-        if type(layer) is nn.Conv2d and layer.padding_mode == 'zeros' and not isinstance(layer.padding, str):
-            layer.__class__ = FrozenConv2d
-        if not is_thin(layer):
-            for parameter in layer.parameters(recurse=False):
-                parameter.data = parameter.data.to(dtype)
+    for parent in list(net.modules()):
+        for name, layer in list(parent.named_children()):
+            if not isinstance(layer, nn.Conv2d | nn.Linear):
+                continue
+            is_plain = type(layer) in (nn.Conv2d, FP32Conv2d) and layer.padding_mode == 'zeros'
+            thin = is_thin(layer) or isinstance(layer, FP32Conv2d | FP32Linear)
+            if is_plain and not isinstance(layer.padding, str):
+                layer = _same_parameters(layer, conv_like(FrozenConv2d, layer))
+                layer.rounds_output = thin and layer.in_channels <= layer.out_channels
+                setattr(parent, name, layer)
+            if not thin:
+                layer.to(dtype)
+    return net
 
 
 class FrozenConv2d(nn.Conv2d):
-    """A convolution without gradients of its parameters. PyTorch's own keeps its input for them all the same."""
+    """A convolution without gradients of its parameters. PyTorch's own keeps its input for them all the same.
 
-    def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        x = x.to(weight.dtype)
+    It computes in the precision of its weights, whatever autocast says.
+
+    Attributes:
+        rounds_output: give the output in autocast's precision, where there is one.
+    """
+
+    rounds_output = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        device = x.device.type
+        rounded = self.rounds_output and torch.is_autocast_enabled(device)
+        dtype = torch.get_autocast_dtype(device) if rounded else None
+        with torch.autocast(device, enabled=False):
+            out = self._convolve(x.to(self.weight.dtype))
+        return out if dtype is None else out.to(dtype)
+
+    def _convolve(self, x: Tensor) -> Tensor:
         if not (torch.is_grad_enabled() and x.requires_grad):
-            return super()._conv_forward(x, weight, bias)
+            return F.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
         arguments = (self.stride, self.padding, self.dilation, False, (0, 0), self.groups)
-        return _FrozenConvolution.apply(x, weight, bias, arguments)
+        return _FrozenConvolution.apply(x, self.weight, self.bias, arguments)
 
 
 class _FrozenConvolution(torch.autograd.Function):
@@ -251,7 +330,15 @@ def _one_more(x: Tensor) -> Tensor:
 
 
 def peak_memory(device: torch.device) -> int:
-    """Bytes: the most that PyTorch has had allocated on a GPU, or that the process has had resident on the CPU."""
+    """Bytes: the most that PyTorch has had allocated on a GPU, or that the process has had resident on the CPU.
+
+    0 where the system does not tell.
+    """
     if device.type == 'cuda':
         return torch.cuda.max_memory_allocated(device)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * RSS_UNIT
+    try:
+        import resource  # not on Windows
+    except ImportError:
+        return 0
+    unit = 1 if sys.platform == 'darwin' else 1024  # ru_maxrss is in KiB on Linux, in bytes on macOS
+    return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -1,19 +1,28 @@
-"""The PSNR-oriented model, and what every model shares: weights, optimiser, schedule, EMA, state."""
+"""The PSNR-oriented model, and what every model shares: weights, losses, optimisers, schedule, EMA, state."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
-from typing import Any
+from typing import Any, ClassVar
 
+import numpy as np
 import torch
+from pydantic import Field
+from pydantic.fields import FieldInfo
 from torch import Tensor, nn
 
 from aesop.archs import build_network
+from aesop.archs.spsrnet import GradientMap
+from aesop.data.degradation.blur import usm_sharpen
 from aesop.errors import UserError, at
 from aesop.losses import build_loss
-from aesop.models.gradient_step import Descent, build_optimiser, load_state
-from aesop.models.precision import Runtime
+from aesop.models.dry_run import Problem, dry_run
+from aesop.models.gradient_step import GradientStep, build_optimiser, load_state
+from aesop.models.precision import Precision
+from aesop.models.quantities import Quantities, Term, named, network_inputs, reads
 from aesop.models.schedules import build_schedule
 from aesop.options import Options
+from aesop.options import schema as options_schema
+from aesop.options.schema import Loss, Optimizer, loss_key
 from aesop.registry import MODELS
 from aesop.utils import checkpoint, distributed
 
@@ -21,86 +30,119 @@ State = dict[str, Any]
 OTHER_RUN = (
     'It is of another run: go on with the options of that one, or start from its weights with path.pretrain_network_g'
 )
-PARTS = {
-    'network_g': ('net_g', 'net_g_ema', 'optim_g'),
-    'network_d': ('net_d', 'optim_d'),
-    'network_d_grad': ('net_d_grad', 'optim_d_grad'),
-}
 
 
 @MODELS.register('RealESRNetModel')
 class SRModel:
     """Trains `net_g` with a pixel loss (and, where the options have them, further losses): the PSNR-oriented model.
 
+    A model of another kind is a subclass. It declares the networks it has, the keys of its `train` block, and what its
+    losses may read; the checks of option files, checkpoints and resuming follow from that.
+
     Attributes:
+        networks: the networks by name with what they are: 'g' is `network_g`, trained by `train.optim_g`.
+        parts: parts of `net_g` that may start from weights of their own (`path.pretrain_network_<part>`).
+        takes: quantities that `net_g` takes; None: those that its class names in `takes`, by default `lq`.
+        prefix: before the names of the generator's loss terms.
         net_g: the generator, as a plain module. Gradients are shared over ranks through a DDP wrapper kept apart.
         net_g_ema: exponential moving average of `net_g` (`train.ema_decay`), or None.
         net_d: the discriminator of a GAN model, or None.
-        condition: which entry of a batch the network takes: 'lq', or 'gt' for the auto-encoder.
+        terms: the generator's losses, with what they read.
         grad_norms: by optimiser, the length of the gradient that it took in the last step, before any clipping.
         skipped: 1 where a loss term or a gradient of the last step was not finite, on any rank, so that the step
             changed nothing; else 0. A scalar on the device, as the norms are: to look at it waits for the GPU.
     """
 
-    condition = 'lq'
-    prefix = 'l_'
+    class Train(options_schema.Train):
+        pixel_opt: Loss | None = loss_key('pix', 'Pixel loss.')
+        aesop_opt: Loss | None = loss_key('aesop', 'L_AESOP: the distance of AE(sr) and AE(gt).')
+        perceptual_opt: Loss | None = loss_key('percep', 'Perceptual (and style) loss.')
+
+    networks: ClassVar[dict[str, str]] = {'g': 'generator, or the auto-encoder'}
+    parts: ClassVar[tuple[str, ...]] = ()
+    takes: ClassVar[tuple[str, ...] | None] = None
+    prefix: ClassVar[str] = 'l_'
     net_d: nn.Module | None = None
+
+    # What a model says of itself before it is built
+
+    @classmethod
+    def network_names(cls, data: Mapping[str, Any]) -> dict[str, str]:
+        """The networks that an option file may have, given what it says."""
+        return cls.networks
+
+    @classmethod
+    def network_keys(cls, networks: Mapping[str, str]) -> dict[str, tuple[Any, FieldInfo]]:
+        """Train keys, beside those of `Train`, that come with networks."""
+        return {f'optim_{n}': (Optimizer | None, Field(None, description=f'Optimiser of network_{n}.'))
+                for n in networks}  # fmt: skip
+
+    @classmethod
+    def needed(cls, mode: str) -> list[str]:
+        """Keys that a run of `mode`, 'train' or 'test', cannot do without."""
+        run = ['name', 'model_type', 'scale', 'network_g']
+        data = ['datasets.train', 'datasets.train.batch_size_per_gpu', 'datasets.train.gt_size']
+        return run if mode == 'test' else [*run, *data, 'train.total_iter', 'train.optim_g']
+
+    @classmethod
+    def check(cls, options: Options) -> list[Problem]:
+        """What does not fit together, found by building everything without values and passing shapes through a step."""
+        return dry_run(cls, options)
+
+    # Building
 
     def __init__(self, options: Options, device: torch.device) -> None:
         self.options = options
         self.device = device
-        self.runtime = Runtime(options, device)
-        self.net_g = self._build(options.network_g, 'g')
-        self.net_g_ema: nn.Module | None = None
-        self._nets: dict[str, nn.Module] = {'net_g': self.net_g}
+        self.precision = Precision(options, device)
+        self._nets: dict[str, nn.Module] = {}
         self._optimisers: dict[str, torch.optim.Optimizer] = {}
+        self.net_g = self._build('g')
+        self.net_g_ema: nn.Module | None = None
+        self._takes = self.takes or getattr(self.net_g, 'takes', ('lq',))
         if options.train is None:
             self.net_g.requires_grad_(False).eval()
         else:
-            self._prepare_training(options)
+            self._prepare_training(options.train)
 
-    def _build(self, block: dict[str, Any] | None, which: str) -> nn.Module:
-        """The network of an option block on this device, with the weights that `path` names for it."""
+    def _build(self, which: str) -> nn.Module:
+        """The network `network_<which>` on this device, with the weights that `path` names for it."""
+        block, path = getattr(self.options, f'network_{which}'), self.options.path
         if block is None:
             raise UserError(f'network_{which} is missing: {self.options.model_type} needs one')
         with at(f'network_{which}'):
             net = build_network(block)
-        path = getattr(self.options.path, f'pretrain_network_{which}')
-        if path is not None:
-            key, strict = (getattr(self.options.path, f'{name}_{which}') for name in ('param_key', 'strict_load'))
-            with at(f'path.pretrain_network_{which}'):
-                checkpoint.load_network(net, path, key, strict)
-        return self.runtime.prepare(net)
+        starts = {which: net} | ({part: getattr(net, part) for part in self.parts} if which == 'g' else {})
+        for name, started in starts.items():
+            file, key, strict = (getattr(path, f'{k}_{name}') for k in ('pretrain_network', 'param_key', 'strict_load'))
+            if file is not None:
+                with at(f'path.pretrain_network_{name}'):
+                    checkpoint.load_network(started, file, key, strict)
+        net = self._nets[f'net_{which}'] = self.precision.prepare(net)
+        return net
 
-    def _prepare_training(self, options: Options) -> None:
-        train = options.train
+    def _prepare_training(self, train: options_schema.Train) -> None:
         self.net_g.train()
-        self._descent = Descent(self.device, train.grad_clip_norm, self.runtime.scales_losses)
+        self._gradient_step = GradientStep(self.device, train.grad_clip_norm, self.precision.scales_losses)
         # From here on every rank has rank 0's weights.
-        self._parallel_g = distributed.wrap(self.net_g, options.find_unused_parameters)
+        self._parallel_g = distributed.wrap(self.net_g, self.options.find_unused_parameters)
         if train.ema_decay > 0:
             self.net_g_ema = self._nets['net_g_ema'] = deepcopy(self.net_g).requires_grad_(False).eval()
         for net in (self.net_g, self.net_g_ema):
-            self.runtime.compile(net)
+            self.precision.compile(net)
         self._schedule = build_schedule(train.scheduler, train.warmup_iter)
-        self.optim_g = self._optimiser('optim_g', train.optim_g, self.net_g)
-        named = {'pix': 'pixel_opt', 'aesop': 'aesop_opt', 'percep': 'perceptual_opt'}
-        losses = {name: self._loss(key, getattr(train, key)) for name, key in named.items()}
-        losses |= {name: self._loss(f'losses.{name}', block) for name, block in train.losses.items()}
-        self.losses = {name: loss for name, loss in losses.items() if loss is not None}
-        # Real-ESRNet's option file says `gt_usm` for both what is degraded and what the pixel loss aims at.
-        pixel = options.gt_usm if options.l1_gt_usm is None else options.l1_gt_usm
-        aims = {'pix': pixel, 'percep': options.percep_gt_usm, 'gan': options.gan_gt_usm}
-        self._sharpened = {name for name, sharpened in aims.items() if sharpened}
+        self.optim_g = self._optimiser('g', self.net_g)
+        self.terms = [
+            Term(name, key, self.precision.prepare_loss(loss), read) for name, key, loss, read in loss_terms(train)
+        ]
+        read = {name for term in self.terms for name in term.reads}
+        on_request = getattr(self.net_g, 'on_request', ())
+        self._also = tuple(name for name in on_request if {name, f'{name}_ema'} & read)
+        self._gradient_map = GradientMap().to(self.device)
 
-    def _loss(self, key: str, block: dict[str, Any] | None) -> nn.Module | None:
-        """The loss of the block `train.<key>`, None where there is none."""
-        if block is None:
-            return None
-        with at(f'train.{key}'):
-            return self.runtime.prepare_loss(build_loss(block))
-
-    def _optimiser(self, name: str, block: dict[str, Any] | None, net: nn.Module) -> torch.optim.Optimizer:
+    def _optimiser(self, which: str, net: nn.Module) -> torch.optim.Optimizer:
+        name = f'optim_{which}'
+        block = getattr(self.options.train, name)
         if block is None:
             raise UserError(f'train.{name} is missing: name an optimiser of torch.optim, e.g. {{type: Adam, lr: 1e-4}}')
         if not any(parameter.requires_grad for parameter in net.parameters()):
@@ -108,60 +150,152 @@ class SRModel:
         optimiser = self._optimisers[name] = build_optimiser(block, net.parameters())
         return optimiser
 
-    def step(self, batch: dict[str, Any], current_iter: int) -> dict[str, Tensor]:
+    # Training
+
+    def step(self, batch: Mapping[str, Any], current_iter: int) -> dict[str, Tensor]:
         """One optimisation step.
 
         All gradients come first. Where a loss term or one of them is not finite, nothing is changed by the step.
 
         Args:
-            batch: 'lq' (N, 3, h, w) and 'gt' (N, 3, H, W), RGB in [0, 1], on any device; real-world training adds
-                'gt_usm', the sharpened ground truth. N is a multiple of `train.accumulate`.
+            batch: tensors by name, on any device: 'lq' (N, 3, h, w) and 'gt' (N, 3, H, W), RGB in [0, 1], and whatever
+                else networks and losses read. N is a multiple of `train.accumulate`.
             current_iter: number of this iteration, from 1; decides learning rates and what is trained.
 
         Returns:
             Detached scalars on the device: each loss term, weighted as it enters the total; means over micro-batches.
         """
         self._set_learning_rates(current_iter)
-        self.runtime.begin_step()
-        self._descent.begin(self._optimisers, [net for name, net in self._nets.items() if name != 'net_g_ema'])
+        self.precision.begin_step()
+        trained = [net for name, net in self._nets.items() if name != 'net_g_ema']
+        self._gradient_step.begin(self._optimisers, trained)
         parts = split(batch, self.options.train.accumulate)
-        self._share = self._descent.loss_scale / len(parts)
+        self._share = self._gradient_step.loss_scale / len(parts)
         terms = []
         for number, part in enumerate(parts, 1):
             with distributed.no_sync(self._wrapped() if number < len(parts) else []):
-                terms.append(self._gradients(*self._inputs(part), current_iter))
+                quantities = Quantities(part, self.precision.lay_out, self._derive)
+                terms.append(self._gradients(quantities, current_iter))
         means = {name: sum(term[name] for term in terms) / len(terms) for name in terms[0]}
-        self._update_ema(self._descent.end(means))
+        self._update_ema(self._gradient_step.end(means))
         return means
 
     @property
     def grad_norms(self) -> dict[str, Tensor]:
-        return self._descent.grad_norms
+        return self._gradient_step.grad_norms
 
     @property
     def skipped(self) -> Tensor:
-        return self._descent.skipped
+        return self._gradient_step.skipped
+
+    @property
+    def losses(self) -> dict[str, nn.Module]:
+        """The generator's losses by name."""
+        return {term.name: term.loss for term in self.terms}
 
     def _wrapped(self) -> list[nn.Module]:
         """The networks whose gradients are averaged over ranks."""
         return [self._parallel_g]
 
-    def _gradients(self, lq: Tensor, gt: Tensor, sharp: Tensor, current_iter: int) -> dict[str, Tensor]:
+    def _gradients(self, quantities: Quantities, current_iter: int) -> dict[str, Tensor]:
         """Adds this micro-batch's share to the gradients of whatever is trained; returns the detached loss terms."""
-        return self._backward(dict(self._supervision(self._parallel_g(lq), gt, sharp)))
+        self._generate(quantities)
+        logs = self._supervise(self.terms, quantities)
+        quantities.backward()
+        return logs
+
+    def _generate(self, quantities: Quantities) -> None:
+        """The generator's outputs, as quantities."""
+        also = {'also': self._also} if self._also else {}
+        inputs = network_inputs(self.net_g, self._takes, quantities)
+        quantities.add(named(self.precision.call(self._parallel_g, **inputs, **also)))
+
+    def _supervise(self, terms: Sequence[Term], quantities: Quantities) -> dict[str, Tensor]:
+        """Each loss is computed, differentiated with respect to what it reads, and freed before the next."""
+        logs = {}
+        for term in terms:
+            values = {self.prefix + name: value for name, value in term(quantities).items()}
+            logs |= self._backward(values)
+        return logs
 
     def _backward(self, terms: dict[str, Tensor]) -> dict[str, Tensor]:
-        sum(terms.values()).backward(self._share)
+        total = sum(terms.values())
+        if total.requires_grad:
+            total.backward(self._share)
         return {name: term.detach() for name, term in terms.items()}
 
-    def predict(self, lq: Tensor, **conditions: Any) -> Tensor:
-        """The network's output for (N, 3, h, w) in [0, 1], from the EMA weights where there are any. Not clamped."""
+    def _derive(self, name: str, quantities: Quantities) -> Any:
+        """A quantity that the step can make of others: see `aesop.models.quantities`."""
+        source, _, kind = name.rpartition('_')
+        if kind == 'ema' and self.net_g_ema is not None:
+            also = {'also': self._also} if self._also else {}
+            with torch.no_grad():
+                inputs = network_inputs(self.net_g_ema, self._takes, quantities)
+                outputs = named(self.precision.call(self.net_g_ema, **inputs, **also))
+            quantities.add({f'{other}_ema': value for other, value in outputs.items()})
+            return outputs[source]
+        if kind == 'grad':
+            return self._gradient_map(quantities[source])
+        if kind == 'usm':
+            return usm_sharpen(quantities[source])
+        raise UserError(f'a loss reads {name}, which nothing provides; the batch has {", ".join(quantities)}')
+
+    def _set_learning_rates(self, current_iter: int) -> None:
+        for optimiser in self._optimisers.values():
+            for group in optimiser.param_groups:
+                base = group.setdefault('initial_lr', group['lr'])
+                group['lr'] = self._schedule(base, current_iter - 1)
+
+    @torch.no_grad()
+    def _update_ema(self, taken: Tensor) -> None:
+        """`taken`: 1, or 0 where nothing shall change. (torch.optim.swa_utils has no such flag.)"""
+        if self.net_g_ema is None:
+            return
+        weight = taken * (1 - self.options.train.ema_decay)
+        step: float | Tensor = weight.item() if self.device.type == 'cpu' else weight  # a GPU's host does not know it
+        for mean, now in zip(self.net_g_ema.parameters(), self.net_g.parameters()):
+            mean.lerp_(now, step)
+        for mean, now in zip(self.net_g_ema.buffers(), self.net_g.buffers()):
+            mean.copy_(now)
+
+    # Prediction
+
+    def predict(self, batch: Mapping[str, Any] | Tensor, solutions: Sequence[Mapping[str, Any]] = ()) -> Any:
+        """What the network makes of a batch, from the EMA weights where there are any.
+
+        Args:
+            batch: tensors by name, as for `step`; or what the network takes first, (N, 3, h, w) in [0, 1], alone.
+            solutions: for each of several solutions, the batch entries that are its own (e.g. `ref`), and in `seeds` a
+                tuple of integers an image, from which a stochastic network's noise is drawn.
+
+        Returns:
+            The outputs by name, not clamped: `sr` (N, 3, H, W), of the first solution, and with `solutions` `samples`
+            (N, S, 3, H, W). Of a tensor alone, `sr`.
+        """
+        if isinstance(batch, Tensor):
+            return self.predict({self._takes[0]: batch}, solutions)['sr']
         net = self.net_g if self.net_g_ema is None else self.net_g_ema
         training = net.training
-        with self.runtime.validating():
-            sr = net.eval()(self.runtime.lay_out(lq), **conditions)
+        net.eval()
+        with self.precision.validating():
+            outputs = [self._outputs(net, {**batch, **own}) for own in solutions or ({},)]
         net.train(training)
-        return sr
+        samples = {'samples': torch.stack([one['sr'] for one in outputs], 1)} if solutions else {}
+        return outputs[0] | samples
+
+    def _outputs(self, net: nn.Module, batch: Mapping[str, Any]) -> dict[str, Any]:
+        if 'seeds' in batch and hasattr(net, 'noise_shape'):
+            draws = [np.random.default_rng(seed).standard_normal(net.noise_shape) for seed in batch['seeds']]
+            batch = {**batch, 'noise': torch.from_numpy(np.stack(draws)).float()}
+        quantities = Quantities(batch, self.precision.lay_out, self._derive)
+        return named(self.precision.call(net, **network_inputs(net, self._takes, quantities)))
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """The quantities that the generator takes; the first is the image that is enlarged."""
+        return tuple(self._takes)
+
+    # State
 
     @property
     def learning_rates(self) -> dict[str, float]:
@@ -182,7 +316,7 @@ class SRModel:
             name: {'type': type(optimiser).__name__, 'state': optimiser.state_dict()['state']}
             for name, optimiser in self._optimisers.items()
         }
-        scale = {'loss_scale': self._descent.state_dict()} if self.runtime.scales_losses else {}
+        scale = {'loss_scale': self._gradient_step.state_dict()} if self.precision.scales_losses else {}
         return {name: net.state_dict() for name, net in self._nets.items()} | optimisers | scale
 
     def load_state_dict(self, state: State, keep: Sequence[str] = ()) -> None:
@@ -195,7 +329,8 @@ class SRModel:
         Raises:
             UserError: it is the state of another model.
         """
-        kept = {part for network in keep for part in PARTS[network]}
+        names = [name.removeprefix('network_') for name in keep]
+        kept = {part for name in names for part in (f'net_{name}', f'net_{name}_ema', f'optim_{name}')}
         nets, optimisers = ({k: v for k, v in all_.items() if k not in kept} for all_ in (self._nets, self._optimisers))
         needed, given = nets.keys() | optimisers.keys(), state.keys() - kept - {'loss_scale'}
         if needed != given:
@@ -210,45 +345,24 @@ class SRModel:
             if state[name]['type'] != kind:
                 raise UserError(f'{name} was {state[name]["type"]}, and now it is {kind}. {OTHER_RUN}')
             load_state(optimiser, state[name]['state'])
-        if self.runtime.scales_losses and 'loss_scale' in state:
-            self._descent.load_state_dict(state['loss_scale'])
-
-    def _inputs(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
-        """lq, gt and, where there is one, the sharpened gt (else gt again), on the device."""
-        lq, gt = (self.runtime.lay_out(batch[name]) for name in ('lq', 'gt'))
-        return lq, gt, self.runtime.lay_out(batch['gt_usm']) if 'gt_usm' in batch else gt
-
-    def _supervision(self, sr: Tensor, gt: Tensor, sharp: Tensor) -> Iterator[tuple[str, Tensor]]:
-        """The generator's loss terms, one after the other, so that the caller may free each before the next."""
-        for name, loss in self.losses.items():
-            value = loss(sr, sharp if name in self._sharpened else gt)
-            named = value if isinstance(value, dict) else {name: value}
-            yield from ((self.prefix + key, term) for key, term in named.items())
-
-    def _set_learning_rates(self, current_iter: int) -> None:
-        for optimiser in self._optimisers.values():
-            for group in optimiser.param_groups:
-                base = group.setdefault('initial_lr', group['lr'])
-                group['lr'] = self._schedule(base, current_iter - 1)
-
-    @torch.no_grad()
-    def _update_ema(self, taken: Tensor) -> None:
-        """`taken`: 1, or 0 where nothing shall change."""
-        if self.net_g_ema is None:
-            return
-        means, now = list(self.net_g_ema.parameters()), list(self.net_g.parameters())
-        weight = taken * (1 - self.options.train.ema_decay)
-        if self.device.type == 'cpu':
-            torch._foreach_lerp_(means, now, weight.item())
-        else:  # the same with a weight that the host does not know
-            change = torch._foreach_sub(now, means)
-            torch._foreach_mul_(change, weight)
-            torch._foreach_add_(means, change)
-        for mean, current in zip(self.net_g_ema.buffers(), self.net_g.buffers()):
-            mean.copy_(current)
+        if self.precision.scales_losses and 'loss_scale' in state:
+            self._gradient_step.load_state_dict(state['loss_scale'])
 
 
-def split(batch: dict[str, Any], count: int) -> list[dict[str, Any]]:
+def loss_terms(train: options_schema.Train) -> Iterator[tuple[str, str, nn.Module, tuple[str, ...]]]:
+    """(name, key, loss, what it reads) of each loss of the generator that a train block holds, but adversarial ones."""
+    blocks = {f'losses.{name}': (name, block, None) for name, block in train.losses.items()}
+    for key, field in type(train).model_fields.items():
+        about = field.json_schema_extra
+        if isinstance(about, dict) and 'loss' in about and not about['adversarial'] and getattr(train, key) is not None:
+            blocks[key] = about['loss'], getattr(train, key), about['of']
+    for key, (name, block, of) in sorted(blocks.items(), key=lambda item: item[0].startswith('losses.')):
+        with at(f'train.{key}'):
+            loss = build_loss(block)
+            yield name, f'train.{key}', loss, reads(loss, block.of or of)
+
+
+def split(batch: Mapping[str, Any], count: int) -> list[Mapping[str, Any]]:
     """`batch` in `count` equal micro-batches: the tensors are cut along their first dimension, all else is left out."""
     if count == 1:
         return [batch]

@@ -5,7 +5,8 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from aesop.options.schema import IGNORED, Options
+from aesop.options import schema_for
+from aesop.options.translate import IGNORED
 from aesop.registry import ARCHS, DATASETS, LOSSES, METRICS, MODELS, Registry
 
 KINDS = {'Network': ARCHS, 'Loss': LOSSES, 'Metric': METRICS, 'Dataset': DATASETS}
@@ -31,7 +32,7 @@ with file, line and key. `python -m aesop.options FILE` prints what a file comes
 
 def json_schema() -> dict[str, Any]:
     """The JSON schema of an option file, with the names of all classes and of their arguments."""
-    schema = Options.model_json_schema()
+    schema = schema_for({}).model_json_schema()
     for kind, registry in KINDS.items():
         block = schema['$defs'][kind]
         block['properties']['type'] = _one_of(registry, block['properties']['type'])
@@ -59,7 +60,7 @@ def _parts(registry: Registry) -> dict[str, Any]:
 
 def markdown() -> str:
     """The reference of all keys and classes."""
-    schema = Options.model_json_schema()
+    schema = schema_for({}).model_json_schema()
     blocks = schema['$defs']
     lines = [INTRO, '## The file', *_table(schema)]
     for name, place in {

@@ -1,8 +1,8 @@
 """Every key of an option file: its type, its default and what it does. docs/options.md is written from here."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import NoneType
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 import yaml
 from pydantic import (
@@ -11,15 +11,16 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    PlainSerializer,
     PrivateAttr,
+    ValidationInfo,
+    create_model,
     model_serializer,
     model_validator,
 )
 
 from aesop.errors import UserError
 from aesop.options.yaml_file import FLOAT, TAG
-from aesop.registry import MODELS
+from aesop.registry import ARCHS, DATASETS, LOSSES, METRICS, MODELS, OPTIMIZERS, Registry
 
 
 class Block(BaseModel):
@@ -34,6 +35,8 @@ class Block(BaseModel):
             return data
         fields = cls.model_fields
         refuses = {name for name in fields if NoneType not in get_args(fields[name].annotation)}
+        if cls.model_config.get('extra') == 'forbid':  # a key that is taken away may be one that nobody knows
+            refuses |= data.keys() - fields.keys()
         return {name: value for name, value in data.items() if value is not None or name not in refuses}
 
     @model_serializer(mode='wrap')
@@ -43,21 +46,47 @@ class Block(BaseModel):
         return {name: value for name, value in handler(self).items() if value is not None or name not in empty}
 
 
-class Part(Block):
-    """A block that names a class by `type`; its other keys are that class's arguments."""
+class Part(Block, Mapping[str, Any]):
+    """A block that names a class by `type`; the keys that are not fields here are that class's arguments.
+
+    As a mapping it holds what was written, for `build_network` and the like.
+    """
 
     model_config = ConfigDict(extra='allow')
+    registry: ClassVar[Registry | None] = None
 
     type: str = Field(description='Name of the class.')
 
+    def __getitem__(self, name: str) -> Any:
+        if name in self.model_fields_set or name in (self.model_extra or {}):
+            return getattr(self, name)
+        raise KeyError(name)
 
-def as_dict(block: Any) -> Any:
-    """The annotation of a block that is checked by its schema and kept as the plain dict that a builder takes."""
-    return Annotated[
-        block,
-        AfterValidator(lambda checked: checked.model_dump(exclude_unset=True)),
-        PlainSerializer(lambda kept: kept),
-    ]
+    def __iter__(self) -> Iterator[str]:  # type: ignore[override]
+        extra = self.model_extra or {}
+        return iter([*(name for name in type(self).model_fields if name in self.model_fields_set), *extra])
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Mapping) and dict(self) == dict(other)
+
+    __hash__ = None
+
+    def __or__(self, other: Mapping[str, Any]) -> dict[str, Any]:
+        return {**self, **other}
+
+    @model_serializer(mode='plain')
+    def plain(self) -> dict[str, Any]:
+        """What was written, as plain data."""
+        return _plain(self)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(inner) for key, inner in value.items()}
+    return [_plain(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _whole(value: Any) -> Any:
@@ -73,12 +102,6 @@ def _ordered(pair: list[float]) -> list[float]:
 def _dataset_name(name: str) -> str:
     if name != 'train' and not name.startswith(('val', 'test')):
         raise ValueError('a data set is called train, val, val_2, test_1, ...')
-    return name
-
-
-def _loss_name(name: str) -> str:
-    if name in ('pix', 'aesop', 'percep', 'style', 'gan', 'gan_grad', 'artifacts', 'branch'):
-        raise ValueError('is the name of a loss that has its own key; choose another')
     return name
 
 
@@ -105,23 +128,52 @@ Range = Annotated[list[Weight], Field(min_length=2, max_length=2), AfterValidato
 class Network(Part):
     """A network of `aesop.archs` by its type; its other keys are the network's arguments."""
 
+    registry = ARCHS
+
 
 class Loss(Part):
     """A loss of `aesop.losses` by its type; its other keys are the loss's arguments."""
+
+    registry = LOSSES
+
+    of: list[str] | None = Field(
+        None,
+        description='Quantities that the loss reads, in the order of its arguments; default: those that its arguments '
+        'are called.',
+    )
+
+
+def loss_key(name: str, description: str, of: Sequence[str] | None = None, adversarial: bool = False) -> Any:
+    """A train key that holds a loss.
+
+    Args:
+        name: what its term is logged as, after `l_` or `l_g_`.
+        of: the quantities that it reads where the block does not say.
+        adversarial: it judges a discriminator's predictions; `of` is what the discriminator sees, fake and real.
+    """
+    return Field(None, description=description, json_schema_extra={'loss': name, 'of': of, 'adversarial': adversarial})
 
 
 class Metric(Part):
     """A metric of `aesop.metrics` by its type; its other keys are the metric's arguments."""
 
+    registry = METRICS
+
+    over: Literal['mean', 'worst', 'best'] = Field(
+        'mean', description='Which value counts of several solutions of an image (val.solutions).'
+    )
+
 
 class Dataset(Part):
     """A data set of `aesop.data` by its type; the keys that are not listed here are its arguments."""
+
+    registry = DATASETS
 
     name: FileName | None = Field(None, description='What it is called in logs, results and folders.')
     batch_size_per_gpu: Positive = Field(1, description='Images a batch, on each GPU.')
     num_worker_per_gpu: Count = Field(0, description='Processes that read data, for each GPU; 0 reads in the main one.')
     pin_memory: bool = Field(True, description='Copy batches to the GPU from pinned memory.')
-    metrics: dict[str, as_dict(Metric)] = Field(
+    metrics: dict[str, Metric] = Field(
         default_factory=dict, description='Metrics of this data set, in place of `val.metrics`.'
     )
 
@@ -129,33 +181,52 @@ class Dataset(Part):
 class Optimizer(Part):
     """An optimiser of `torch.optim` by its name; the keys that are not listed here are its arguments."""
 
+    registry = OPTIMIZERS
+
     lr: Weight = Field(description='Learning rate.')
 
 
-class MultiStepLR(Block):
+def _a_weight_each(weights: list[float], about: ValidationInfo) -> list[float]:
+    for name in ('periods', 'restarts'):
+        steps = about.data.get(name)
+        if steps and len(weights) != len(steps) and (name == 'restarts' or len(weights) > 1):
+            raise ValueError(f'has {len(weights)} values for {len(steps)} {name}')
+    return weights
+
+
+Weights = Annotated[list[Weight], AfterValidator(_a_weight_each)]
+
+
+class MultiStepLR(Part):
     """The rate falls by `gamma` at every milestone."""
+
+    model_config = ConfigDict(extra='forbid')
 
     type: Literal['MultiStepLR']
     milestones: list[Count] = Field(description='Iterations at which the rate falls.')
     gamma: Weight = Field(0.1, description='Factor of the fall.')
 
 
-class MultiStepRestartLR(Block):
+class MultiStepRestartLR(Part):
     """Like MultiStepLR, and back to a share of the first rate at every restart."""
+
+    model_config = ConfigDict(extra='forbid')
 
     type: Literal['MultiStepRestartLR']
     milestones: list[Count] = Field(description='Iterations at which the rate falls.')
     gamma: Weight = Field(0.1, description='Factor of the fall.')
     restarts: list[Count] = Field([0], description='Iterations at which the rate starts again.')
-    restart_weights: list[Weight] = Field([1.0], description='Share of the first rate at each restart.')
+    restart_weights: Weights = Field([1.0], description='Share of the first rate at each restart.')
 
 
-class CosineAnnealingRestartLR(Block):
+class CosineAnnealingRestartLR(Part):
     """Half a cosine from a share of the first rate down to `eta_min`, over each period."""
+
+    model_config = ConfigDict(extra='forbid')
 
     type: Literal['CosineAnnealingRestartLR']
     periods: Annotated[list[Positive], Field(min_length=1)] = Field(description='Iterations of each period.')
-    restart_weights: list[Weight] = Field([1.0], description='Share of the first rate at the start of each period.')
+    restart_weights: Weights = Field([1.0], description='Share of the first rate at the start of each period.')
     eta_min: Weight = Field(0.0, description='Rate at the end of a period.')
 
 
@@ -165,26 +236,10 @@ Scheduler = Annotated[MultiStepLR | MultiStepRestartLR | CosineAnnealingRestartL
 class Paths(Block):
     """Weights to start from, and where a run lives."""
 
-    pretrain_network_g: str | None = Field(
-        None, description='Weights that the generator (or auto-encoder) starts from.'
-    )
-    param_key_g: str = Field('params', description='Which weights of that file: params or params_ema.')
-    strict_load_g: bool = Field(True, description='Whether every tensor must be there and fit.')
-    pretrain_network_d: str | None = Field(None, description='Weights that the discriminator starts from.')
-    param_key_d: str = Field('params', description='As param_key_g.')
-    strict_load_d: bool = Field(True, description='As strict_load_g.')
-    pretrain_network_d_grad: str | None = Field(None, description='Weights that network_d_grad starts from.')
-    param_key_d_grad: str = Field('params', description='As param_key_g.')
-    strict_load_d_grad: bool = Field(True, description='As strict_load_g.')
-    pretrain_network_decoder: str | None = Field(
-        None, description="Weights that the auto-encoder's decoder starts from: a PSNR-oriented network."
-    )
-    param_key_decoder: str = Field('params', description='As param_key_g.')
-    strict_load_decoder: bool = Field(True, description='As strict_load_g.')
     resume_state: str | None = Field(None, description='State file to go on from.')
-    ignore_resume_networks: Annotated[
-        list[Literal['network_g', 'network_d', 'network_d_grad']], BeforeValidator(_names)
-    ] = Field([], description='Networks that keep their pretrained weights when resume_state is resumed.')
+    ignore_resume_networks: Annotated[list[str], BeforeValidator(_names)] = Field(
+        [], description='Networks that keep their pretrained weights when resume_state is resumed, e.g. network_d.'
+    )
     experiments_root: str | None = Field(None, description='Folder of the runs; default: experiments.')
 
 
@@ -198,10 +253,8 @@ class Train(Block):
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = Field(
         0, description='Decay of the moving average of the generator; 0: no average.'
     )
-    optim_g: as_dict(Optimizer) | None = Field(None, description='Optimiser of the generator (or auto-encoder).')
-    optim_d: as_dict(Optimizer) | None = Field(None, description='Optimiser of the discriminator.')
-    optim_d_grad: as_dict(Optimizer) | None = Field(None, description='Optimiser of network_d_grad.')
-    scheduler: as_dict(Scheduler) | None = Field(None, description='Schedule of the learning rates; default: constant.')
+    optim_g: Optimizer | None = Field(None, description='Optimiser of the generator (or auto-encoder).')
+    scheduler: Scheduler | None = Field(None, description='Schedule of the learning rates; default: constant.')
     accumulate: Positive = Field(
         1,
         description='Micro-batches of batch_size_per_gpu samples an iteration; their gradients are averaged. '
@@ -215,24 +268,13 @@ class Train(Block):
         description='Iterations in a row that may be skipped because a loss or gradient is not finite; then the run '
         'goes back to its last good state, and the second time it stops.',
     )
-    net_d_iters: Positive = Field(1, description='The generator is trained every so many iterations.')
-    net_d_init_iters: Count = Field(0, description='Iterations in which the discriminator is trained alone, at first.')
-    freeze_decoder: Count = Field(0, description="Iterations in which the auto-encoder's decoder keeps its weights.")
-    pixel_opt: as_dict(Loss) | None = Field(None, description='Pixel loss.')
-    pixel_at_LR_opt: as_dict(Loss) | None = Field(
-        None, description="Pixel loss of the auto-encoder's bottleneck against the LR image."
-    )
-    aesop_opt: as_dict(Loss) | None = Field(None, description='L_AESOP: the distance of AE(sr) and AE(gt).')
-    artifacts_opt: as_dict(Loss) | None = Field(None, description="LDL's artifact loss; needs ema_decay.")
-    perceptual_opt: as_dict(Loss) | None = Field(None, description='Perceptual (and style) loss.')
-    gan_opt: as_dict(Loss) | None = Field(None, description='Adversarial loss.')
-    gan_grad_opt: as_dict(Loss) | None = Field(None, description='Adversarial loss of network_d_grad.')
-    branch_opt: as_dict(Loss) | None = Field(
-        None, description="Loss of SPSRNet's gradient branch against the gradient map of the ground truth."
-    )
-    losses: dict[Annotated[str, AfterValidator(_loss_name)], as_dict(Loss)] = Field(
+    losses: dict[str, Loss] = Field(
         default_factory=dict, description='Further losses of the generator, by the names they are logged under.'
     )
+
+    def has_loss(self) -> bool:
+        keys = (key for key, field in type(self).model_fields.items() if 'loss' in (field.json_schema_extra or {}))
+        return bool(self.losses) or any(getattr(self, key) is not None for key in keys)
 
 
 class Runtime(Block):
@@ -273,7 +315,10 @@ class Val(Block):
         None, description='Side, in LR pixels, of the tiles that images are predicted in; default: whole images.'
     )
     tile_overlap: Count = Field(32, description='LR pixels around a tile that its prediction sees and cuts off.')
-    metrics: dict[str, as_dict(Metric)] = Field(
+    solutions: Positive = Field(
+        1, description='Predictions of each image, with other references and noise; metrics are averaged over them.'
+    )
+    metrics: dict[str, Metric] = Field(
         default_factory=dict, description='Metrics, by the names they are reported under.'
     )
 
@@ -306,18 +351,6 @@ class DistParams(Block):
     )
 
 
-# Keys of old option files that mean nothing here (`*` is any name): accepted, dropped and named in one log line.
-IGNORED = {
-    'dist_params.backend': 'the device says how processes talk',
-    'dist_params.port': 'the launcher says where processes meet',
-    'val.pbar': 'there is a progress bar where there is a terminal',
-    'val.use_pbar': 'there is a progress bar where there is a terminal',
-    'datasets.*.prefetch_mode': 'batches are always fetched ahead',
-    'datasets.*.num_prefetch_queue': 'batches are always fetched ahead',
-    'datasets.*.persistent_workers': 'workers live as long as the run',
-}
-
-
 class Options(Block):
     """A whole option file. Read-only."""
 
@@ -340,12 +373,10 @@ class Options(Block):
     plugins: list[Annotated[str, Field(pattern=r'^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$')]] = Field(
         [], description='Python modules to import first: they register your own networks, losses, data sets, ...'
     )
-    datasets: dict[Annotated[str, AfterValidator(_dataset_name)], as_dict(Dataset)] = Field(
+    datasets: dict[Annotated[str, AfterValidator(_dataset_name)], Dataset] = Field(
         default_factory=dict, description='Data sets: train, and any number of val... and test...'
     )
-    network_g: as_dict(Network) | None = Field(None, description='Generator, or the auto-encoder.')
-    network_d: as_dict(Network) | None = Field(None, description='Discriminator.')
-    network_d_grad: as_dict(Network) | None = Field(None, description='Discriminator of gradient maps (SPSR).')
+    network_g: Network | None = Field(None, description='Generator, or the auto-encoder.')
     path: Paths = Field(Paths(), description='Weights and folders.')
     train: Train | None = Field(None, description='Training; without it the model only predicts.')
     runtime: Runtime = Field(Runtime(), description='Precision, memory layout, compilation.')
@@ -357,9 +388,6 @@ class Options(Block):
     gt_size: Positive | None = Field(None, description='Side of the final training patch after degradation, HR pixels.')
     queue_size: Positive | None = Field(None, description='Pairs in the pool that mixes degradations.')
     gt_usm: bool | None = Field(None, description='Sharpen the ground truth that is degraded.')
-    l1_gt_usm: bool | None = Field(None, description='The pixel loss aims at the sharpened ground truth.')
-    percep_gt_usm: bool | None = Field(None, description='The perceptual loss aims at the sharpened ground truth.')
-    gan_gt_usm: bool | None = Field(None, description='The discriminator sees the sharpened ground truth.')
     resize_prob: Three | None = Field(None, description='Probabilities of resizing up, down and not at all.')
     resize_prob2: Three | None = Field(None, description='As resize_prob.')
     resize_range: Range | None = Field(None, description='Lowest and highest resize factor.')
@@ -384,6 +412,10 @@ class Options(Block):
 
     __hash__ = None
 
+    def set_sources(self, sources: Mapping[str, str]) -> None:
+        """Notes where each value was written, for `sources` and `located`."""
+        self._where.update(sources)
+
     @property
     def sources(self) -> dict[str, str]:
         """Key path -> where its value was written: 'FILE:LINE', 'override', 'options' (a dict) or 'default'."""
@@ -397,50 +429,77 @@ class Options(Block):
         """`to_dict` as the text of an option file."""
         return dump_yaml(self.to_dict())
 
-    def require(self, mode: Literal['train', 'test']) -> None:
-        """UserError with everything that a run of `mode` lacks."""
-        problems = [
-            f'{self._nearest(key)}: {key}: is missing; a {mode} run needs it'
-            for key in self._needed(mode)
-            if self._value(key) is None
-        ]
-        if mode == 'test' and not any(name.startswith(('val', 'test')) for name in self.datasets):
-            problems.append(f'{self._nearest("datasets")}: datasets: a test run needs a data set, e.g. datasets.test_1')
-        if mode == 'train' and self.train and not is_adversarial(self.model_type):
-            losses = ('pixel_opt', 'pixel_at_LR_opt', 'aesop_opt', 'perceptual_opt', 'losses')
-            if not any(getattr(self.train, name) for name in losses):
-                problems.append(f'{self._nearest("train")}: train: has no loss; name one, e.g. pixel_opt')
-        if problems:
-            raise UserError(problems)
-
     def located(self, problem: str) -> str:
         """A sentence that begins with a key, after the file and the line where that key stands; others as they are."""
         key = problem.partition(':')[0]
-        return f'{self._nearest(key)}: {problem}' if key.partition('.')[0] in type(self).model_fields else problem
+        return f'{self.nearest(key)}: {problem}' if key.partition('.')[0] in type(self).model_fields else problem
 
-    def _needed(self, mode: str) -> list[str]:
-        run = ['name', 'model_type', 'scale', 'network_g']
-        if mode == 'test':
-            return run
-        data = ['datasets.train', 'datasets.train.batch_size_per_gpu', 'datasets.train.gt_size']
-        adversarial = ['network_d', 'train.optim_d', 'train.gan_opt'] if is_adversarial(self.model_type) else []
-        return [*run, *data, 'train.total_iter', 'train.optim_g', *adversarial]
+    def model(self) -> Any:
+        """The class that `model_type` names; without one, that with the most kinds of networks, to check against."""
+        named = [self.model_type] if self.model_type in MODELS.names() else MODELS.names()
+        return max((MODELS.get(name) for name in named), key=lambda model: len(model.networks))
 
-    def _value(self, key: str) -> Any:
+    def require(self, mode: Literal['train', 'test']) -> None:
+        """UserError with everything that a run of `mode` lacks."""
+        problems = [
+            f'{self.nearest(key)}: {key}: is missing; a {mode} run needs it'
+            for key in self.model().needed(mode)
+            if self.value(key) is None
+        ]
+        if mode == 'test' and not any(name.startswith(('val', 'test')) for name in self.datasets):
+            problems.append(f'{self.nearest("datasets")}: datasets: a test run needs a data set, e.g. datasets.test_1')
+        adversarial = 'train.gan_opt' in self.model().needed('train')  # which is a loss
+        if mode == 'train' and self.train and not adversarial and not self.train.has_loss():
+            problems.append(f'{self.nearest("train")}: train: has no loss; name one, e.g. pixel_opt')
+        if problems:
+            raise UserError(problems)
+
+    def value(self, key: str) -> Any:
+        """What stands at `key`, e.g. 'datasets.train.gt_size'; None where nothing does."""
         value: Any = self.to_dict()
         for name in key.split('.'):
             value = (value or {}).get(name)
         return value
 
-    def _nearest(self, key: str) -> str:
+    def nearest(self, key: str) -> str:
         while key and key not in self._where:
             key = key.rpartition('.')[0]
         return self._where.get(key, 'options')
 
 
-def is_adversarial(model_type: str | None) -> bool:
-    """Whether the model of that name trains a discriminator."""
-    return model_type in MODELS.names() and any(c.__name__ == 'GANModel' for c in MODELS.get(model_type).__mro__)
+def assemble(models: Sequence[Any], networks: Mapping[str, str]) -> type[Options]:
+    """The schema of an option file: the keys that all files have, and those that these model classes declare.
+
+    Args:
+        models: classes with a `Train` block and with `parts`, those of `net_g` that may start from their own weights.
+        networks: name -> description: 'g' is `network_g`, with `path.pretrain_network_g` and so on.
+    """
+    trains = list(dict.fromkeys(model.Train for model in models))
+    bases = tuple(t for t in trains if not any(other is not t and issubclass(other, t) for other in trains))
+    given = {name for base in bases for name in base.model_fields}
+    more = {key: field for model in models for key, field in model.network_keys(networks).items() if key not in given}
+    train = create_model('Train', __base__=bases, __doc__=Train.__doc__, **more)
+    starts = {}
+    for name in dict.fromkeys([*networks, *(part for model in models for part in model.parts)]):
+        what = networks.get(name, f'{name} of the generator')
+        starts |= {
+            f'pretrain_network_{name}': (str | None, Field(None, description=f'Weights to start from: {what}.')),
+            f'param_key_{name}': (str, Field('params', description='Which of that file: params or params_ema.')),
+            f'strict_load_{name}': (bool, Field(True, description='Whether every tensor must be there and fit.')),
+        }
+    paths = create_model('Paths', __base__=Paths, __doc__=Paths.__doc__, **starts)
+    blocks = {
+        f'network_{name}': (Network | None, Field(None, description=f'{what[:1].upper()}{what[1:]}.'))
+        for name, what in networks.items()
+    }
+    return create_model(
+        'Options',
+        __base__=Options,
+        __doc__=Options.__doc__,
+        **blocks,
+        path=(paths, Field(paths(), description='Weights and folders.')),
+        train=(train | None, Field(None, description='Training; without it the model only predicts.')),
+    )
 
 
 def _keys(data: Any, key: tuple[str, ...] = ()) -> list[tuple[str, ...]]:

@@ -20,7 +20,8 @@ from aesop.data.datasets.realesrgan import RealESRGANDataset
 from aesop.data.preparation.check import describe, shared
 from aesop.errors import Unavailable, UserError, at
 from aesop.options import Options
-from aesop.registry import METRICS, MODELS
+from aesop.options.schema import Metric as MetricBlock
+from aesop.registry import METRICS
 from aesop.run.logs import muted
 from aesop.utils import distributed
 from aesop.utils.checkpoint import find_weights, load_network
@@ -118,21 +119,21 @@ def _checked_dataset(options: Options, key: str, skip_bad: bool) -> ImageDataset
         problems.append('RealESRGANDataset has no LR images and is for training; validate on another type')
     if not dataset.has_gt:
         place, metrics = metric_blocks(options, key)
-        needing = [f'{place}.{name}' for name, metric in metrics.items() if METRICS.get(metric['type']).needs_gt]
-        if MODELS.get(options.model_type).condition == 'gt':
+        needing = [f'{place}.{name}' for name, metric in metrics.items() if METRICS.get(metric.type).needs_gt]
+        if 'gt' in (options.model().takes or ()):
             needing.append(f'model_type {options.model_type}')
         if needing:
-            problems.append(f'{block["type"]} has no ground truth, which is needed by {", ".join(needing)}')
+            problems.append(f'{block.type} has no ground truth, which is needed by {", ".join(needing)}')
     if problems:
         raise UserError(problems)
     return dataset
 
 
-def metric_blocks(options: Options, dataset: str) -> tuple[str, dict[str, dict[str, Any]]]:
+def metric_blocks(options: Options, dataset: str) -> tuple[str, dict[str, MetricBlock]]:
     """The key and the content of the `metrics:` block of `datasets.<dataset>`: its own, or else the one under `val`."""
     block = options.datasets[dataset]
     own = 'metrics' in block
-    return (f'datasets.{dataset}.metrics', block['metrics']) if own else ('val.metrics', options.val.metrics)
+    return (f'datasets.{dataset}.metrics', block.metrics) if own else ('val.metrics', options.val.metrics)
 
 
 def _too_small(options: Options, key: str, dataset: ImageDataset, size: tuple[int, int]) -> list[str]:
@@ -140,7 +141,7 @@ def _too_small(options: Options, key: str, dataset: ImageDataset, size: tuple[in
     lr = min(size) // options.scale if dataset.has_gt else min(size)
     problems = []
     for name, block in metric_blocks(options, key)[1].items():
-        metric = METRICS.get(block['type'])
+        metric = METRICS.get(block.type)
         side = lr if getattr(metric, 'needs_lq', False) else lr * options.scale
         border, least = block.get('crop_border', 0), getattr(metric, 'least_side', 1)
         if side - 2 * border < least:
@@ -152,14 +153,15 @@ def _too_small(options: Options, key: str, dataset: ImageDataset, size: tuple[in
 def _networks(options: Options, problems: list[str]) -> dict[str, nn.Module]:
     """The networks that the run trains or evaluates; the weights that `path` names have been tried on them."""
     networks = {}
-    for which in ('g', 'd', 'd_grad') if options.train else ('g',):
+    names = options.model().network_names(dict(options))
+    for which in names if options.train else ('g',):
         block = getattr(options, f'network_{which}')
         if block is not None:
             with at(f'network_{which}', problems):
                 networks[which] = build_network(block)
     parts = dict(networks)
-    if hasattr(networks.get('g'), 'decoder'):
-        parts['decoder'] = networks['g'].decoder
+    if 'g' in networks:
+        parts |= {part: getattr(networks['g'], part) for part in options.model().parts}
     for which, net in parts.items():
         key, strict = (getattr(options.path, f'{name}_{which}') for name in ('param_key', 'strict_load'))
         with at(f'path.pretrain_network_{which}', problems):

@@ -9,7 +9,7 @@ from aesop.utils import distributed
 
 logger = logging.getLogger(__name__)
 
-ANOTHER_RUN = ('model_type', 'scale', 'network_g', 'network_d', 'network_d_grad')
+ANOTHER_RUN = ('model_type', 'scale')  # and every network
 
 
 def check_changes(before: dict[str, Any], now: dict[str, Any], keep: Sequence[str] = (), force: bool = False) -> None:
@@ -23,8 +23,11 @@ def check_changes(before: dict[str, Any], now: dict[str, Any], keep: Sequence[st
         UserError: another network, model or scale, and no `force`.
     """
     changed = {key: f'{key} was {old}, and now it is {new}' for key, old, new in _differences(before, now)}
-    matters = [key for key in ANOTHER_RUN if key not in keep and not (keep and key == 'model_type')]
-    dangerous = [key for key in changed if key.split('.')[0] in matters]
+    kept = {*keep, *(['model_type'] if keep else [])}
+    tops = {key: key.split('.')[0] for key in changed}
+    dangerous = [
+        key for key, top in tops.items() if (top in ANOTHER_RUN or top.startswith('network_')) and top not in kept
+    ]
     if dangerous and not force:
         raise UserError(
             [

@@ -169,19 +169,19 @@ class TrainingRun:
         return train_loader(
             training_set,
             batch_size=self._batch_size(),
-            num_workers=block.get('num_worker_per_gpu', 0),
+            num_workers=block.num_worker_per_gpu,
             start_iter=self.iter,
             start_sample=self.samples,
             total_iter=self.options.train.total_iter,
             rank=distributed.rank(),
             world_size=distributed.world_size(),
-            pin_memory=block.get('pin_memory', True) and self.model.device.type == 'cuda',
+            pin_memory=block.pin_memory and self.model.device.type == 'cuda',
             device=self.model.device,
         )
 
     def _batch_size(self) -> int:
         """Samples that a rank takes in an iteration."""
-        return self.options.datasets['train']['batch_size_per_gpu'] * self.options.train.accumulate
+        return self.options.datasets['train'].batch_size_per_gpu * self.options.train.accumulate
 
     def _go_back(self) -> None:
         """Once, to the last good state; the samples go on, since the same ones would end in the same way."""

@@ -90,11 +90,11 @@ def _upscale(args: argparse.Namespace) -> list[str]:
 
 
 def _runtime(args: argparse.Namespace):  # noqa: ANN202
-    from aesop.models.precision import Runtime, find_device
+    from aesop.models.precision import Precision, find_device
     from aesop.options import load_options
 
     asked = {'precision': args.precision, 'compile': args.compile, 'cudnn_benchmark': False}  # sizes vary
-    return Runtime(load_options({'runtime': asked}), find_device(args.device))
+    return Precision(load_options({'runtime': asked}), find_device(args.device))
 
 
 if __name__ == '__main__':

@@ -18,7 +18,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from aesop.errors import UserError
 from aesop.evaluation.tiling import TiledPrediction, step_of
-from aesop.models.precision import Runtime, hold
+from aesop.models.precision import Precision, hold
 from aesop.upscale.photo import FORMATS, Photo, read_photo, write_photo
 from aesop.utils.images import EXTENSIONS, image_size, list_images
 
@@ -118,7 +118,7 @@ class Upscaler:
         batch: tiles, or whole images, of equal size that the network gets at a time.
     """
 
-    def __init__(self, net: nn.Module, runtime: Runtime, tile: int | None, overlap: int, batch: int) -> None:
+    def __init__(self, net: nn.Module, runtime: Precision, tile: int | None, overlap: int, batch: int) -> None:
         self.scale = net.scale
         self._net, self._runtime = runtime.prepare(net), runtime
         hold(self._net, runtime.dtype)
@@ -127,7 +127,7 @@ class Upscaler:
 
     def _forward(self, lq: Tensor) -> Tensor:
         self._runtime.begin_step()
-        return self._net(self._runtime.lay_out(lq))
+        return self._runtime.call(self._net, self._runtime.lay_out(lq))
 
     @torch.inference_mode()
     def __call__(self, photos: list[Photo]) -> list[Callable[[], Tensor]]:

@@ -54,7 +54,7 @@ class PlainStep:
 
     def _autoencoder(self, lq: Tensor, gt: Tensor) -> dict[str, Tensor]:
         self.optim_g.zero_grad()
-        reconstruction, bottleneck = self.net_g(gt, return_lr=True)
+        reconstruction, bottleneck = self.net_g(gt, also=('lr',)).values()
         terms = {'l_pix': self.losses['pix'](reconstruction, gt), 'l_pix_at_LR': self._others['at_lr'](bottleneck, lq)}
         sum(terms.values()).backward()
         self.optim_g.step()

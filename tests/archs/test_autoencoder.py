@@ -17,7 +17,7 @@ def block(scale=4, width=48, **enc_opt):
 def test_bottleneck_and_output_sizes(scale, width):
     net = fill_(build_network(block(scale, 8, num_feat=width, num_block=1, num_grow_ch=4)))
     x = image(1, 3, 16, 24)
-    out, lr = net(x, return_lr=True)
+    out, lr = net(x, also=('lr',)).values()
     assert net.scale == scale
     assert out.shape == x.shape
     assert lr.shape == (1, 3, 16 // scale, 24 // scale)
@@ -29,7 +29,7 @@ def test_bottleneck_and_output_sizes(scale, width):
 def test_x3_with_a_decoder_that_has_it():
     decoder = {'type': 'MSRResNet', 'num_feat': 27, 'num_block': 1, 'upscale': 3}
     net = fill_(build_network({'type': 'AutoEncoder_MSRResNet', 'dec_opt': decoder}))
-    out, lr = net(image(1, 3, 9, 12), return_lr=True)
+    out, lr = net(image(1, 3, 9, 12), also=('lr',)).values()
     assert (out.shape, lr.shape) == ((1, 3, 9, 12), (1, 3, 3, 4))
 
 
@@ -37,7 +37,7 @@ def test_other_sizes_are_padded_by_reflection_and_cropped():
     net = fill_(build_network(block()))
     x = image(1, 3, 14, 19)
     padded = F.pad(x, (0, 1, 0, 2), mode='reflect')
-    out, lr = net(x, return_lr=True)
+    out, lr = net(x, also=('lr',)).values()
     assert torch.equal(out, net(padded)[..., :14, :19])
     assert lr.shape == (1, 3, 4, 5)
 
@@ -65,7 +65,7 @@ def test_bicubic_downsampling_is_antialiased():
     net = build_network({**block(), 'type': 'BicubicDown_RRDBNet'})
     assert isinstance(net.encoder, BicubicEncoder)
     stripes = torch.tensor([0.0, 1.0]).repeat(1, 3, 16, 8)  # aliasing would give 0 or 1
-    _, lr = net(stripes, return_lr=True)
+    lr = net(stripes, also=('lr',))['lr']
     assert (lr[..., 1:3, 1:3] - 0.5).abs().max() < 0.05
     assert all(name.startswith('decoder.') for name in net.state_dict())
 

@@ -59,7 +59,7 @@ def test_spectral_normalisation_brings_the_largest_singular_value_to_one(build):
     with torch.no_grad():
         for _ in range(60):  # power iterations
             net(image(1, 3, 32, 32))
-    normalised = [layer.weight for layer in net.modules() if hasattr(layer, 'weight_orig')]
+    normalised = [layer.normalised() for layer in net.modules() if hasattr(layer, 'weight_orig')]
     assert len(normalised) == {UNetDiscriminatorSN: 8, Discriminator_PatchGAN: 5}[build]
     for weight in normalised:
         assert torch.linalg.matrix_norm(weight.flatten(1), 2).item() == pytest.approx(1, abs=0.02)

@@ -43,7 +43,7 @@ def test_the_filters_are_never_trained():
 def test_the_branch_comes_beside_the_same_image():
     net = fill_(SPSRNet(**TINY))
     x = image(2, 3, 5, 7)
-    out, branch = net(x, return_branch=True)
+    out, branch = net(x, also=('branch',)).values()
     assert net.scale == 4
     assert out.shape == branch.shape == (2, 3, 20, 28)
     assert torch.equal(out, net(x))
@@ -52,7 +52,7 @@ def test_the_branch_comes_beside_the_same_image():
 
 def test_gradients_of_both_outputs_reach_every_trained_parameter():
     net = fill_(SPSRNet(**TINY)).train()
-    out, branch = net(image(1, 3, 5, 5), return_branch=True)
+    out, branch = net(image(1, 3, 5, 5), also=('branch',)).values()
     (out.square().mean() + branch.square().mean()).backward()
     assert all(p.grad is not None and p.grad.any() for p in net.parameters() if p.requires_grad)
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from aesop.errors import UserError
 from aesop.models import build_model
-from aesop.models.gradient_step import GROWTH_INTERVAL, Descent, build_optimiser
+from aesop.models.gradient_step import GROWTH_INTERVAL, GradientStep, build_optimiser
 
 from .test_steps import ADAM, AE, ARTIFACTS, GAN, PIXEL, D, batches, options_of
 
@@ -164,7 +164,7 @@ def scaled(value, descent, clip=None):
 
 
 def test_the_loss_scale_leaves_no_trace_halves_on_overflow_and_grows():
-    descent = Descent(torch.device('cpu'), None, scales_losses=True)
+    descent = GradientStep(torch.device('cpu'), None, scales_losses=True)
     first = descent.loss_scale.item()
     assert scaled(0.25, descent) == -0.25
     assert descent.grad_norms['optim_g'] == 0.25
@@ -174,18 +174,18 @@ def test_the_loss_scale_leaves_no_trace_halves_on_overflow_and_grows():
     for _ in range(GROWTH_INTERVAL):
         scaled(0.25, descent)
     assert descent.loss_scale == first
-    state = {name: value.clone() for name, value in descent.state_dict().items()}
-    other = Descent(torch.device('cpu'), None, scales_losses=True)
+    state = dict(descent.state_dict())
+    other = GradientStep(torch.device('cpu'), None, scales_losses=True)
     other.load_state_dict(state)
     assert other.loss_scale == first
 
-    descent.loss_scale = torch.tensor(1.0)
+    descent = GradientStep(torch.device('cpu'), None, scales_losses=False)
     scaled(torch.nan, descent)
     assert descent.skipped == 1  # no scale is to blame
     assert descent.loss_scale == 1
 
 
 def test_clipping_measures_the_gradient_without_its_scale():
-    descent = Descent(torch.device('cpu'), 0.5, scales_losses=True)
+    descent = GradientStep(torch.device('cpu'), 0.5, scales_losses=True)
     assert scaled(0.25, descent) == -0.25
     assert scaled(2.0, descent) == -0.5

@@ -271,7 +271,7 @@ def test_spsr_has_a_second_discriminator_on_gradient_maps_and_a_branch_loss():
 
     for i, batch in enumerate(batches(2), start=1):
         gt = batch['gt']
-        sr, branch = g(batch['lq'], return_branch=True)
+        sr, branch = g(batch['lq'], also=('branch',)).values()
         expected = {
             'l_g_pix': 0.01 * (sr - gt).abs().mean(),
             'l_g_grad': 0.1 * (edges(sr) - edges(gt)).abs().mean(),

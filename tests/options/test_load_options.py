@@ -181,6 +181,7 @@ def test_plugins_register_parts(tmp_path, monkeypatch):
         '@LOSSES.register()\n'
         'class PluggedInLoss:\n'
         '    def __init__(self, power: float = 1.0): ...\n'
+        '    def forward(self, sr, gt): return (sr - gt).mean()\n'
     )
     monkeypatch.syspath_prepend(tmp_path)
     block = {'type': 'PluggedInLoss', 'power': 2}

@@ -18,7 +18,7 @@ from aesop.cli.runs import main
 from aesop.errors import UserError
 from aesop.evaluation.evaluate import evaluate
 from aesop.metrics.psnr_ssim import PSNR
-from aesop.models.gradient_step import Descent
+from aesop.models.gradient_step import GradientStep
 from aesop.options import load_options
 from tests.runs import AE, G
 
@@ -80,7 +80,7 @@ def test_the_best_weights_are_kept(folder, options):
 
 def stop_at(monkeypatch, iteration, number=signal.SIGTERM):
     """Has the process told to stop in the middle of an iteration, once."""
-    end = Descent.end
+    end = GradientStep.end
 
     def told(descent, terms, count=[0]):  # noqa: B006
         count[0] += 1
@@ -88,7 +88,7 @@ def stop_at(monkeypatch, iteration, number=signal.SIGTERM):
             os.kill(os.getpid(), number)
         return end(descent, terms)
 
-    monkeypatch.setattr(Descent, 'end', told)
+    monkeypatch.setattr(GradientStep, 'end', told)
 
 
 @pytest.mark.parametrize(('kind', 'iteration', 'workers'), [

@@ -9,7 +9,7 @@ from aesop.errors import UserError
 from aesop.metrics.detail import DetailRatio
 from aesop.metrics.psnr_ssim import psnr
 from aesop.models import build_model
-from aesop.models.precision import Runtime
+from aesop.models.precision import Precision
 from aesop.options import load_options
 from aesop.upscale import folder
 from aesop.upscale.__main__ import main
@@ -51,7 +51,7 @@ def files(path):
 def upscaler(net, precision='fp32', **more):
     options = load_options({'runtime': {'precision': precision, 'compile': more.pop('compile', False)}})
     arguments = {'tile': None, 'overlap': 32, 'batch': 1} | more
-    return Upscaler(net.requires_grad_(False), Runtime(options, torch.device('cpu')), **arguments)
+    return Upscaler(net.requires_grad_(False), Precision(options, torch.device('cpu')), **arguments)
 
 
 def test_results_are_those_of_the_model_and_keep_the_tree(images, weights, capsys):

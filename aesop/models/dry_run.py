@@ -1,0 +1,345 @@
+"""Checks by doing: everything that an option file names is built without values, and shapes pass through one step.
+
+On PyTorch's `meta` device tensors have a shape and nothing else. So it costs no memory and little time to find out
+whether scale, channels, patch sizes, inputs and losses fit, for parts that nobody here has heard of too.
+"""
+
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from aesop.archs import build_network
+from aesop.errors import UserError
+from aesop.losses import build_loss
+from aesop.models.quantities import DERIVED, named, network_inputs, reads
+from aesop.options import Options
+from aesop.registry import DATASETS, METRICS, did_you_mean
+
+Problem = tuple[tuple[str, ...], str]
+Key = tuple[str, ...]
+
+INPUT_CHANNELS = ('num_in_ch', 'in_nc', 'in_chans', 'input_nc')
+OUTPUT_CHANNELS = ('num_out_ch', 'out_nc', 'out_chans')
+SCALES = ('upscale', 'scale')
+BATCH = 2  # for BatchNorm
+
+
+# What changes no shape is passed over: PyTorch would work these out in Python, which takes most of a second.
+SAME_SHAPE = {
+    *(getattr(Tensor, name) for name in ('normal_', 'uniform_', 'fill_', 'zero_', 'mul_', 'erfinv_', 'clamp_', 'add_')),
+    F.leaky_relu,
+    F.relu,
+    F.gelu,
+    F.dropout,
+}
+
+
+class ShapesOnly(TorchFunctionMode):
+    """On the `meta` device: what fills tensors, or changes each element on its own, returns its input."""
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return args[0] if function in SAME_SHAPE else function(*args, **(kwargs or {}))
+
+
+class CannotTell(Exception):
+    """A part does something that takes values; what depends on it is found out when the run starts."""
+
+
+def dry_run(model: Any, options: Options) -> list[Problem]:
+    """What does not fit, each with the key where it stands.
+
+    Args:
+        model: the model class; its networks, and what its generator takes.
+    """
+    with torch.device('meta'), ShapesOnly(), torch.no_grad():
+        return list(dict.fromkeys(_DryRun(model, options).run()))
+
+
+class _DryRun:
+    def __init__(self, model: Any, options: Options) -> None:
+        self.model, self.options = model, options
+        self.scale = options.scale
+        blocks = options.datasets.values()
+        self.channels = 1 if any(block.get('color') == 'y' for block in blocks) else 3
+
+    def run(self) -> Iterator[Problem]:
+        options, train = self.options, self.options.train
+        nets: dict[str, nn.Module] = {}
+        for name in self.model.network_names(dict(options)):
+            key, block = (f'network_{name}',), getattr(options, f'network_{name}', None)
+            if block is not None:
+                nets[name] = yield from _built(key, build_network, block)
+        losses: dict[str, tuple[Key, nn.Module, tuple[str, ...]]] = {}
+        for name, key, block, of, adversarial in _loss_blocks(train) if train else ():
+            loss = yield from _built(key, build_loss, block)
+            if loss is None:
+                continue
+            if getattr(loss, 'adversarial', False) != adversarial:
+                what = 'an adversarial loss' if not adversarial else 'no adversarial loss'
+                yield (*key, 'type'), f'{block["type"]} is {what}'
+            elif not adversarial:
+                try:
+                    losses[name] = key, loss, reads(loss, block.of or of)
+                except (UserError, TypeError) as error:
+                    yield key, str(error)
+            yield from self._scale_of(key, loss, block)
+            if block.get('reduction') == 'none':
+                yield (*key, 'reduction'), "none gives an image, and training needs a number: take 'mean' or 'sum'"
+        nets = {name: net for name, net in nets.items() if net is not None}
+        if train:
+            yield from self._networks_that_lack(nets)
+        patch, patch_key = self._patch()
+        yield from self._metrics_of_another_scale()
+        if patch is None:
+            return
+        if self.scale and patch % self.scale:
+            yield patch_key, f'{patch} is no multiple of the scale, {self.scale}'
+            return
+        try:
+            yield from self._pass_through(nets, losses, patch, patch_key)
+        except CannotTell:
+            return
+
+    def _networks_that_lack(self, nets: Mapping[str, nn.Module]) -> Iterator[Problem]:
+        """A discriminator whose losses or optimiser stand there without it, or the other way round."""
+        options = self.options
+        name = options.model_type or self.model.__name__
+        for which in self.model.network_names(dict(options)):
+            if which == 'g' or getattr(options, f'network_{which}', None) is not None:
+                continue
+            optional = f'network_{which}' not in self.model.needed('train')
+            if not optional and options.model_type:
+                yield ('model_type',), f'{name} trains a discriminator: network_{which} is missing'
+            for key in (f'optim_{which}', f'gan{which[1:]}_opt'):
+                if optional and getattr(options.train, key, None) is not None:
+                    yield ('train', key), f'is for network_{which}, which is missing'
+
+    def _scale_of(self, key: Key, part: Any, block: Mapping[str, Any]) -> Iterator[Problem]:
+        """Whether a loss works at the scale of the options."""
+        scale = getattr(part, 'scale', None) or getattr(getattr(part, 'ae', None), 'scale', None)
+        if isinstance(scale, int) and self.scale and scale != self.scale:
+            yield _at_scale(key, block, scale, self.scale)
+
+    def _metrics_of_another_scale(self) -> Iterator[Problem]:
+        """Metrics are not built here, since they load their weights; their `scale` is an argument."""
+        for name, block in self.options.val.metrics.items():
+            argument = inspect.signature(METRICS.get(block.type)).parameters.get('scale')
+            scale = block.get('scale', argument.default) if argument is not None else None
+            if isinstance(scale, int) and self.scale and scale != self.scale:
+                yield _at_scale(('val', 'metrics', name), block, scale, self.scale)
+
+    def _patch(self) -> tuple[int | None, Key]:
+        """The side of the ground truth that networks see in training; where the degradation runs on the device, its."""
+        if self.options.gt_size:
+            return self.options.gt_size, ('gt_size',)
+        block = self.options.datasets.get('train')
+        patch = block.get('gt_size') if block is not None else None
+        key = ('datasets', 'train', 'gt_size')
+        if patch is None and block is None and self.options.network_g is not None:
+            patch = 16 * (self.scale or 4)  # no data set: what suits any generator; discriminators are left out
+            key = ('network_g',)
+        return (patch if isinstance(patch, int) and patch > 0 else None), key
+
+    def _batch(self, patch: int, scale: int) -> dict[str, Tensor]:
+        """The entries of a training batch; images of which nobody says the size have the ground truth's."""
+        block = self.options.datasets.get('train')
+        names: Sequence[str] = ('lq', 'gt')
+        if block is not None:
+            entries = getattr(DATASETS.get(block.type), 'entries', None)
+            names = entries(block) if entries is not None else names
+        shape = {'lq': patch // scale, 'gt': patch}
+        return {
+            name: torch.rand(BATCH, self.channels, shape.get(name, patch), shape.get(name, patch)) for name in names
+        }
+
+    def _pass_through(
+        self, nets: Mapping[str, nn.Module], losses: Mapping[str, Any], patch: int, patch_key: Key
+    ) -> Iterator[Problem]:
+        net = nets.get('g')
+        own = getattr(net, 'scale', None)
+        known: dict[str, Any] = self._batch(patch, self.scale or own or 1)
+        if net is not None:
+            if isinstance(own, int) and self.scale and own != self.scale:
+                yield _at_scale(('network_g',), self.options.network_g, own, self.scale)
+                return
+            takes = self.model.takes or getattr(net, 'takes', ('lq',))
+            outputs = yield from self._generate(
+                net, takes, known, {n for _, _, names in losses.values() for n in names}
+            )
+            if outputs is None:
+                return
+            known |= outputs
+            if not self.scale:
+                known['gt'] = torch.rand_like(outputs['sr'])
+        elif 'sr' not in known:
+            known['sr'] = known['gt']
+        for which, branch in nets.items():
+            if which.startswith('d') and patch_key != ('network_g',):
+                said = yield from self._judge(which, branch, known, patch, patch_key)
+                if said is not None:
+                    kinds = (f'{kind}{which[1:]}_' for kind in ('real', 'fake'))
+                    known |= {kind + name: value for kind in kinds for name, value in said.items()}
+        for key, loss, names in losses.values():
+            yield from self._supervise(key, loss, names, known, complete=net is not None)
+
+    def _generate(
+        self, net: nn.Module, takes: Sequence[str], known: Mapping[str, Any], read: set[str]
+    ) -> Iterator[Problem]:
+        key, block = ('network_g',), self.options.network_g
+        try:
+            inputs = network_inputs(net, takes, known)
+        except KeyError as error:
+            (name,) = error.args
+            yield key, f'{block.type} takes {name}, which the data set does not have{_near(name, known)}'
+            return None
+        on_request = getattr(net, 'on_request', ())
+        also = tuple(name for name in on_request if name in read)
+        inputs |= {'also': also} if also else {}
+        try:
+            outputs = named(_attempt(net, **inputs))
+        except UserError as error:
+            yield from self._refused(net, block, takes, error)
+            return None
+        sr, gt = outputs.get('sr'), known.get('gt')
+        if not isinstance(sr, Tensor):
+            yield key, f'{block.type} gives {", ".join(outputs)}, and no sr'
+            return None
+        if gt is not None and self.scale and self.options.train and sr.ndim == 4:
+            taken = known[takes[0]]
+            if sr.shape[-2:] != gt.shape[-2:]:
+                factor, rest = divmod(sr.shape[-1], taken.shape[-1])
+                if rest == 0:
+                    yield _at_scale(key, block, factor, self.scale)
+                else:
+                    yield (
+                        key,
+                        f'{block.type} makes images of {tuple(sr.shape[-2:])} pixels of {tuple(taken.shape[-2:])}',
+                    )
+                return None
+            if sr.shape[1] != gt.shape[1]:
+                where = next(((*key, n) for n in OUTPUT_CHANNELS if n in block), key)
+                yield where, f'{block.type} makes {_channels(sr.shape[1])}, and the images have {self._images_have()}'
+                return None
+        return outputs
+
+    def _images_have(self) -> str:
+        return 'one channel' if self.channels == 1 else '3, RGB'
+
+    def _refused(self, net: nn.Module, block: Any, takes: Sequence[str], error: UserError) -> Iterator[Problem]:
+        """Why a generator does not take the images: their channels, if others would do."""
+        key = next((('network_g', n) for n in INPUT_CHANNELS if n in block), ('network_g',))
+        given = block.get(key[-1])
+        if isinstance(given, int) and given != self.channels:
+            yield key, f'is {given}, and the images have {self._images_have()}'
+        else:
+            yield ('network_g',), f'{block.type} does not take {", ".join(takes)} of these shapes: {error}'
+
+    def _judge(
+        self, which: str, net: nn.Module, known: Mapping[str, Any], patch: int, patch_key: Key
+    ) -> Iterator[Problem]:
+        key, block = (f'network_{which}',), getattr(self.options, f'network_{which}')
+        channel_key = next(((*key, n) for n in INPUT_CHANNELS if n in block), None)
+        if channel_key and block.get(channel_key[-1]) != self.channels:
+            given = block.get(channel_key[-1])
+            yield channel_key, f'is {given}, and the images have {self._images_have()}'
+            return None
+        try:
+            said = _attempt(net, known['gt'])
+        except UserError as error:
+            yield patch_key, f'{patch} does not fit network_{which}: {block.type}: {error}'
+            return None
+        said = dict(said) if isinstance(said, Mapping) else {'logits': said}
+        if 'logits' not in said:
+            yield key, f'{block.type} gives {", ".join(said)}, and no logits'
+            return None
+        return said
+
+    def _supervise(
+        self, key: Key, loss: nn.Module, names: Sequence[str], known: Mapping[str, Any], complete: bool
+    ) -> Iterator[Problem]:
+        values = []
+        for name in names:
+            source, _, kind = name.rpartition('_')
+            if name in known:
+                values.append(known[name])
+            elif kind == 'ema' and source in known and not self.options.train.ema_decay:
+                yield key, 'compares with the moving average of the generator: set ema_decay, e.g. 0.999'
+                return
+            elif kind in DERIVED and source in known:
+                values.append(known[source])
+            elif complete:
+                yield key, f'{type(loss).__name__} reads {name}, which nothing provides.{_near(name, known)}'
+                return
+            else:
+                return
+        try:
+            value = _attempt(loss, *values)
+        except UserError as error:
+            yield key, f'{type(loss).__name__} does not take {", ".join(names)}: {error}'
+            return
+        for term in value.values() if isinstance(value, Mapping) else [value]:
+            if isinstance(term, Tensor) and term.ndim:
+                yield key, f'{type(loss).__name__} gives {tuple(term.shape)} numbers, and training needs one'
+                return
+
+
+def _built(key: Key, build: Any, block: Any) -> Iterator[Problem]:
+    """The network or loss of a block, or None after its problems."""
+    try:
+        return build(block)
+    except UserError as error:
+        for problem in error.problems:
+            yield key, problem
+    except (RuntimeError, TypeError, ValueError, ArithmeticError, IndexError, NotImplementedError) as error:
+        if 'meta' not in str(error).lower():
+            yield key, f'{block.type} cannot be built: {_line(error)}'
+    return None
+
+
+def _attempt(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
+    """module(...); UserError where the shapes do not fit, CannotTell where it takes values."""
+    try:
+        return module(*args, **kwargs)
+    except UserError:
+        raise
+    except (RuntimeError, TypeError, ValueError, IndexError, NotImplementedError, AssertionError) as error:
+        if 'meta' in str(error).lower() or 'scalartype' in str(error).lower():  # the latter: autocast
+            raise CannotTell from error
+        raise UserError(_line(error)) from error
+
+
+def _line(error: Exception) -> str:
+    return str(error).strip().split('\n')[0][:200] or type(error).__name__
+
+
+def _near(name: str, known: Mapping[str, Any]) -> str:
+    return did_you_mean(name, list(known)) or f' There is {", ".join(known)}.'
+
+
+def _channels(count: int) -> str:
+    return 'one channel' if count == 1 else f'{count} channels'
+
+
+def _at_scale(key: Key, block: Mapping[str, Any], scale: int, wanted: int) -> Problem:
+    """That a part works at another scale, at the innermost block that it comes from."""
+    for name in ('autoencoder_arch', 'dec_opt'):
+        if isinstance(block.get(name), Mapping):
+            block, key = block[name], (*key, name)
+    name = next((name for name in SCALES if name in block), None)
+    where = key if name is None else (*key, name)
+    return where, f'{block["type"]} works at {name or "scale"} {scale}, and the options say `scale: {wanted}`'
+
+
+def _loss_blocks(train: Any) -> Iterator[tuple[str, Key, Any, Any, bool]]:
+    """(name, key, block, default `of`, whether adversarial) of each loss of a train block."""
+    for key, field in type(train).model_fields.items():
+        about, block = field.json_schema_extra, getattr(train, key)
+        if isinstance(about, dict) and 'loss' in about and block is not None:
+            yield about['loss'], ('train', key), block, about['of'], about['adversarial']
+    for name, block in train.losses.items():
+        yield name, ('train', 'losses', name), block, None, False

@@ -1,0 +1,13 @@
+"""The optimisers by name: those of torch.optim that train a network from its gradients alone."""
+
+import inspect
+
+import torch
+
+from aesop.registry import OPTIMIZERS
+
+UNUSABLE = ('LBFGS', 'Muon', 'Optimizer', 'SparseAdam')  # these want a closure, or not the tensors of a network
+
+for _name, _kind in vars(torch.optim).items():
+    if inspect.isclass(_kind) and _name not in UNUSABLE:
+        OPTIMIZERS.register()(_kind)
