@@ -257,7 +257,7 @@ def test_the_network_of_the_package_beats_bicubic_without_a_word_about_weights(t
     """PSNR and the detail of a photograph that it was not trained on."""
     from skimage import data
 
-    gt = to_tensor(data.astronaut()[:128, 160:288])
+    gt = to_tensor(data.coffee()[60:220, 160:352])
     save_image(tmp_path / 'photo.png', imresize(gt, 1 / 4).clamp(0, 1))
     assert main([str(tmp_path / 'photo.png'), '--device', 'cpu']) == 0
     sr = to_tensor(read_image(tmp_path / 'photo_x4.png'))
