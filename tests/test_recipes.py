@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 FILES = {path.relative_to(ROOT / 'options').as_posix(): path for path in sorted((ROOT / 'options').rglob('*.yml'))}
 WRITTEN = {name: yaml.safe_load(path.read_text()) for name, path in FILES.items()}
 RECIPES = [name for name, data in WRITTEN.items() if 'name' in data]
-PUBLISHED = [name for name in RECIPES if not name.startswith(('demo/', 'small/'))]
+PUBLISHED = [name for name in RECIPES if not name.startswith(('demo/', 'own/', 'small/'))]
 
 PARAMETERS = {
     'Bicubic': 0,

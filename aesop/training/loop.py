@@ -17,6 +17,7 @@ from aesop.data.datasets.realesrgan import RealESRGANDataset
 from aesop.data.degradation.pool import share_out
 from aesop.data.degradation.real import RealDegradation, build_degradation
 from aesop.errors import DONE, STOPPED, RunEnded, UserError, at
+from aesop.evaluation.autoencoder import autoencoder_quality
 from aesop.evaluation.evaluate import Metrics, build_metrics, evaluate
 from aesop.models import SRModel, build_model
 from aesop.options import Options
@@ -225,6 +226,9 @@ class TrainingRun:
             self.scalars.add(values[dataset.name], self.iter, f'metrics/{dataset.name}')
             numbers = '  '.join(f'{name}: {value:.4f}' for name, value in values[dataset.name].items())
             logger.info('validation at %d, %s: %s', self.iter, dataset.name, numbers)
+            net = self.model.net_g_ema or self.model.net_g
+            if hasattr(net, 'encoder') and distributed.is_main():
+                logger.info('%s', autoencoder_quality(net, dataset, self.model.device) or 'no pairs: not assessed')
         if distributed.is_main():
             self.experiment.metrics.add({'iter': self.iter, 'datasets': values})
         self._keep_best(values)

@@ -50,6 +50,13 @@ class Outcome:
     problems: list[str] = field(default_factory=list)
 
 
+def beside(source: Path, scale: int, form: str) -> Path:
+    """Where results go by default: `photo_x4.png` beside `photo.jpg`, the folder `photos_x4` beside `photos`."""
+    source = source.resolve() if source.name in ('', '..') else source
+    name = source.name if source.is_dir() else source.stem
+    return source.with_name(f'{name}_x{scale}{"" if source.is_dir() else form}')
+
+
 def find_jobs(source: Path, output: Path, suffix: str, form: str | None, overwrite: bool) -> tuple[list[Job], Outcome]:
     """What there is to do, and what has already become of the rest: results that exist, images that cannot be used.
 
