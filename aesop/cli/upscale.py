@@ -19,7 +19,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add('input', type=Path, metavar='INPUT', help='an image or a folder; its sub-folders too')
     add('-o', '--output', type=Path, help='a folder, which gets the same sub-folders; or a file. Default: INPUT_x4')
-    add('--weights', metavar='FILE', help='a file, the name of published weights, or hf://owner/repository; default: the package's AESOP network')
+    add(
+        '--weights',
+        metavar='FILE',
+        help='a file, a published name or hf://owner/repository; default: the AESOP network here',
+    )
     add('--key', help='which weights of the file; default: params_ema, if there, else params')
     add('--arch', metavar='BLOCK', help='the network, where it is not told by the weights: {type: RRDBNet, scale: 4}')
     add('--suffix', default='', help='follows the names of the results, e.g. _x4')

@@ -10,7 +10,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-import aesop
 from aesop.archs import build_network, spandrel
 from aesop.archs.pretrained import architecture_of, shipped
 from aesop.errors import UserError, at
@@ -21,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 Block = dict[str, Any]
 
-SHIPPED = Path(aesop.__file__).with_name('weights') / 'aesop_x4.safetensors'  # the network of the package
+SHIPPED = 'aesop_x4'  # the network of the package, by name
 
 
 def load_generator(weights: str | Path, arch: str | None = None, key: str | None = None) -> nn.Module:
