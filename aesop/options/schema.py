@@ -176,7 +176,9 @@ class Dataset(Part):
 
     name: FileName | None = Field(None, description='What it is called in logs, results and folders.')
     batch_size_per_gpu: Positive = Field(1, description='Images a batch, on each GPU.')
-    num_worker_per_gpu: Count = Field(0, description='Processes that read data, for each GPU; 0 reads in the main one.')
+    num_worker_per_gpu: Annotated[Count, Field(le=1024)] = Field(
+        0, description='Processes that read data, for each GPU; 0 reads in the main one.'
+    )
     pin_memory: bool = Field(True, description='Copy batches to the GPU from pinned memory.')
     metrics: dict[str, Metric] = Field(
         default_factory=dict, description='Metrics of this data set, in place of `val.metrics`.'
