@@ -13,6 +13,9 @@ from aesop.utils import checkpoint
 logger = logging.getLogger(__name__)
 
 ARCHITECTURES = ('vgg19', 'vgg16', 'alexnet', 'squeezenet1_1')
+# torchvision's `features.J` of conv2 to conv10 in `vgg_r41.pth`, the encoder of LinearStyleTransfer (Li et al., CVPR
+# 2019) and RefVAE; its conv1 is a 1x1 convolution of the input.
+VGG_R41 = dict(zip((f'conv{i}' for i in range(2, 11)), (0, 2, 5, 7, 10, 12, 14, 16, 19)))
 INCEPTION = (
     'https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth'
 )
@@ -25,7 +28,8 @@ def backbone_state_dict(arch: str, weights: str | None = 'imagenet') -> dict[str
         arch: one of ARCHITECTURES.
         weights: `imagenet` (or None) for torchvision's IMAGENET1K_V1, or a file with a torchvision state dict, with or
             without the classifier. The folder in the environment variable AESOP_WEIGHTS is looked in first: for
-            torchvision's file name, ARCH.pth or ARCH_features*.pth, and for a relative `weights`.
+            torchvision's file name, ARCH.pth or ARCH_features*.pth, and for a relative `weights`. The names of
+            `vgg_r41.pth` are translated; its first convolution becomes `input.weight` and `input.bias`.
 
     Raises:
         UserError: an unknown architecture; no such file, or another network's; nothing local and no download.
@@ -34,7 +38,10 @@ def backbone_state_dict(arch: str, weights: str | None = 'imagenet') -> dict[str
         raise UserError(f'there is no backbone "{arch}"; known: {", ".join(ARCHITECTURES)}')
     path = None if weights in (None, 'imagenet') else backbone_file(weights)
     state, source = _state_dict(arch, _url(arch), path, f'{arch}.pth', f'{arch}_features*.pth')
-    features = {name: t.float() for name, t in state.items() if name.startswith('features.')}
+    if 'features.0.weight' not in state and 'conv10.weight' in state:
+        layers = {'conv1': 'input'} | {name: f'features.{index}' for name, index in VGG_R41.items()}
+        state = {f'{layers[name]}.{kind}': state[f'{name}.{kind}'] for name in layers for kind in ('weight', 'bias')}
+    features = {name: t.float() for name, t in state.items() if name.startswith(('features.', 'input.'))}
     if not features:
         raise UserError(f'{source} holds no `features.*` tensors: it is not a torchvision state dict of {arch}')
     return features

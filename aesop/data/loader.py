@@ -35,7 +35,7 @@ class Loader:
 
     def __init__(self, dataset: Dataset, num_workers: int, device: torch.device = CPU, **arguments: Any) -> None:
         self._dataset, self._device = dataset, device
-        if isinstance(dataset, ImageDataset):
+        if hasattr(dataset, 'open'):
             dataset.open()  # before there are workers: they share what was opened
         self._num_workers = num_workers
         self._loader = DataLoader(
@@ -243,5 +243,6 @@ def _init_worker(_: int) -> None:
     cv2.setNumThreads(0)  # workers are the parallelism; torch limits itself to one thread in them
     # Sent to the whole process group, these are for the run to answer: without its workers it could not finish the
     # iteration and save.
-    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
-        signal.signal(each, signal.SIG_IGN)
+    for name in ('SIGINT', 'SIGTERM', 'SIGUSR1'):
+        if hasattr(signal, name):  # Windows has no SIGUSR1
+            signal.signal(getattr(signal, name), signal.SIG_IGN)

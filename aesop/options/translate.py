@@ -3,12 +3,15 @@
 The only place that knows them. Each rule works on the plain data of a file that may be wrong elsewhere.
 """
 
+import logging
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from aesop.errors import UserError
 from aesop.options.yaml_file import Key
+
+logger = logging.getLogger(__name__)
 
 # Keys that mean nothing here (`*` is any name): accepted, dropped and named in one log line.
 IGNORED = {
@@ -62,6 +65,7 @@ def translate(data: dict[str, Any]) -> list[str]:
     if isinstance(train, dict):
         if 'ldl_opt' in train:  # BasicSR's name for it
             train.setdefault('artifacts_opt', train.pop('ldl_opt'))
+        _drop_unused_artifact_loss(data, train)
         _say_relativistic(data.get('model_type'), train)
         _name_artifact_loss(train)
         _aim_at_sharpened(data, train)
@@ -122,6 +126,19 @@ def _say_relativistic(model_type: Any, train: dict[str, Any]) -> None:
         for name, block in train.items():
             if isinstance(name, str) and name.startswith('gan') and name.endswith('_opt') and isinstance(block, dict):
                 train[name] = {**block, 'relativistic': block.get('relativistic', RELATIVISTIC[model_type])}
+
+
+def _drop_unused_artifact_loss(data: dict[str, Any], train: dict[str, Any]) -> None:
+    """CAL-GAN's option file sets `artifacts_opt`, and the code that it was published with never applies it."""
+    network_d = data.get('network_d')
+    is_calgan = (
+        isinstance(network_d, dict) and network_d.get('type') == 'MOD' and data.get('model_type') == 'ESRGANModel'
+    )
+    if is_calgan and train.pop('artifacts_opt', None):
+        logger.warning(
+            'train.artifacts_opt is dropped: CAL-GAN (MOD with ESRGANModel) was published with this key and trained '
+            'without it. To train with it, set model_type: ESRGANArtifactsDisModel'
+        )
 
 
 def _name_artifact_loss(train: dict[str, Any]) -> None:

@@ -1,29 +1,27 @@
 """The folder of a run: who may write it, what it holds, how a run goes on from it."""
 
-import fcntl
 import json
 import logging
-import os
 import platform
 import re
 import subprocess
 import sys
 import time
-import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import IO, Any
 
 from aesop.errors import UserError
 from aesop.options import Options
-from aesop.utils import checkpoint, distributed
+from aesop.utils import checkpoint, distributed, files
 from aesop.utils.jsonl import Lines
 
 logger = logging.getLogger(__name__)
 
 STATE_KEYS = {'iter', 'model', 'random', 'pools', 'best', 'elapsed'}  # earlier versions had no 'samples' and 'options'
-PACKAGES = ('torch', 'torchvision', 'numpy', 'opencv-python', 'lpips')
+PACKAGES = ('torch', 'torchvision', 'numpy', 'opencv-python', 'opencv-python-headless', 'lpips')
 
 
 def move_aside(folder: Path) -> Path | None:
@@ -46,20 +44,9 @@ def lock(folder: Path) -> IO[str]:
     Raises:
         UserError: another process is writing the folder.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     require_files([folder / '.lock'])
-    handle = open(folder / '.lock', 'a+')  # noqa: SIM115  (held open: the lock lives as long as the file object)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        handle.close()
-        raise UserError(
-            f'{folder} is in use by another run; wait for it, stop it, or give this one another `name`'
-        ) from error
-    # The data workers of a run that was killed outlive it for seconds: they must not hold its lock.
-    held = weakref.ref(handle)
-    os.register_at_fork(after_in_child=lambda: held() and held().close())
-    return handle
+    busy = f'{folder} is in use by another run; wait for it, stop it, or give this one another `name`'
+    return files.lock(folder / '.lock', busy)
 
 
 def require_files(paths: Iterable[Path]) -> None:
@@ -86,14 +73,20 @@ def describe_run() -> dict[str, Any]:
         'command': ' '.join([Path(sys.executable).name, *sys.argv]),
         'git': {'commit': git('rev-parse', 'HEAD'), 'uncommitted': changes.splitlines() if changes else []},
         'python': platform.python_version(),
-        'packages': {name: metadata.version(name) for name in PACKAGES},
+        'packages': dict(_versions()),
     }
+
+
+def _versions() -> Iterator[tuple[str, str]]:
+    for name in PACKAGES:
+        with suppress(metadata.PackageNotFoundError):  # OpenCV comes under several names
+            yield name, metadata.version(name)
 
 
 class Experiment:
     """`experiments/<name>`: networks in `models/`, states in `training_states/`, logs, options and metrics.
 
-    Used by the main rank alone; states and networks are written by the saver's thread.
+    Used by the main rank alone; states and networks are written by the checkpointer's thread.
     """
 
     def __init__(self, options: Options) -> None:
@@ -102,6 +95,7 @@ class Experiment:
         self.states = self.root / 'training_states'
         self.models = self.root / 'models'
         self.metrics = Lines(self.root / 'metrics.jsonl')
+        self.losses = Lines(self.root / 'train.jsonl')
         self.skipped = Lines(self.root / 'skipped.jsonl')
         self._lock: IO[str] | None = None
         self._goes_on = False
@@ -142,8 +136,8 @@ class Experiment:
             for unfinished in folder.glob('.*.tmp'):  # a kill came while it was written
                 unfinished.unlink()
         self.forget_after(iteration)
-        (self.root / 'options.yml').write_text(self.options.to_yaml(), encoding='utf-8')
-        (self.root / 'run.json').write_text(json.dumps(describe_run(), indent=2) + '\n')
+        files.write_text(self.root / 'options.yml', self.options.to_yaml())
+        files.write_text(self.root / 'run.json', json.dumps(describe_run(), indent=2) + '\n')
 
     def _was_restarted(self) -> bool:
         """Whether this process is torchrun's second try at the run that this folder holds, not at another's."""
@@ -191,24 +185,13 @@ class Experiment:
 
     def forget_after(self, iteration: int) -> None:
         """Puts states later than `iteration` aside (among them, the next ones would be pruned as the oldest), and drops
-        later validations, which will be made again, and a line cut off by a kill."""
+        later losses and validations, which will be made again, and a line cut off by a kill."""
         for path in self._saved_states():
             if int(path.stem) > iteration:
                 path.rename(path.with_suffix('.state.aside'))
                 logger.warning('%s is later than where this run goes on, and is put aside', path)
-        path = self.metrics.path
-        if not path.exists():
-            return
-        kept = []
-        for line in path.read_bytes().splitlines():
-            try:
-                if json.loads(line)['iter'] <= iteration:
-                    kept.append(line + b'\n')
-            except (ValueError, LookupError, TypeError):  # no JSON, no UTF-8, or no such entry
-                logger.warning('%s: a line that was cut off or damaged is dropped', path)
-        temporary = path.with_suffix('.tmp')
-        temporary.write_bytes(b''.join(kept))
-        temporary.replace(path)
+        for lines in (self.metrics, self.losses):
+            lines.keep(lambda entry: entry['iter'] <= iteration)
 
 
 def _load_state(path: str | Path) -> dict[str, Any]:

@@ -88,9 +88,7 @@ def _dataset(options: Options, key: str, skip_bad: bool) -> ImageDataset:
     try:
         return _checked_dataset(options, key, skip_bad)
     except UserError as error:
-        raise UserError(
-            capped(error.problems, '; `python -m aesop.data.preparation.check -opt FILE` lists all')
-        ) from error
+        raise UserError(capped(error.problems, '; `aesop check -opt FILE` lists all')) from error
 
 
 def _checked_dataset(options: Options, key: str, skip_bad: bool) -> ImageDataset:

@@ -10,29 +10,33 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from aesop.archs import build_network
+from aesop.archs import build_network, spandrel
+from aesop.archs.pretrained import architecture_of, shipped
 from aesop.errors import UserError, at
 from aesop.options import load_options
-from aesop.utils.checkpoint import StateDict, esrgan_name, find_weights, fit, read_weights
+from aesop.utils.checkpoint import StateDict, esrgan_name, find_weights, fit, load, read_weights
 
 logger = logging.getLogger(__name__)
 
 Block = dict[str, Any]
+
+SHIPPED = 'aesop_x4'  # the network of the package, by name
 
 
 def load_generator(weights: str | Path, arch: str | None = None, key: str | None = None) -> nn.Module:
     """The network that the weights are of, with them, for prediction alone.
 
     Args:
-        weights: a file, or a name in `weights.yml`. Where it lies in the folder of a run of aesop, the run's
-            `options.yml` says what the network is; else its tensors do.
+        weights: a file, a name in `weights.yml`, or `hf://owner/repository[/file]`. Where it lies in the folder of a
+            run of aesop, the run's `options.yml` says what the network is; else the header of a safetensors file, the
+            package spandrel where that is installed, or its tensors do.
         arch: block of the network, as YAML, which says it instead.
         key: entry of the file; None: `params_ema` where there is one, else `params`, which the log tells.
 
     Raises:
         UserError: the file cannot be read, has no entry `key`, is of no known network, or of none for RGB images.
     """
-    path = find_weights(weights)
+    path = find_weights(shipped(weights))
     state, used = read_weights(path, key or 'params_ema')
     if key and used != key:
         raise UserError(f'{path} has no `{key}`: leave --key away, or correct it')
@@ -41,6 +45,10 @@ def load_generator(weights: str | Path, arch: str | None = None, key: str | None
         block, source = load_options({}, [f'network_g={arch}']).network_g, '--arch'
     elif path.resolve().parent.name == 'models' and options.is_file():
         block, source = load_options(options).network_g, str(options)
+    elif block := architecture_of(path):
+        source = 'its header'
+    elif found := spandrel.identify(whole(path, used)):
+        (block, state), source = found, 'spandrel'
     else:
         block, source = detect(state, path), 'its tensors'
     net = build_network(block)
@@ -55,12 +63,21 @@ def load_generator(weights: str | Path, arch: str | None = None, key: str | None
     return net
 
 
+def whole(path: Path, key: str | None) -> StateDict:
+    """The entry of a file with the buffers that `read_weights` leaves out, which spandrel looks at."""
+    found = load(path)
+    return found.get(key, found)
+
+
 @torch.inference_mode()
 def _upscales(net: nn.Module) -> bool:
     """Whether an RGB image comes out larger by `scale`, tried out."""
-    side, scale = getattr(net, 'img_size', None) or 8, getattr(net, 'scale', None)
+    side = getattr(net, 'img_size', None) or 8
+    scale = getattr(net, 'scale', None)
     try:
-        return net(torch.zeros(1, 3, side, side)).shape == (1, 3, scale * side, scale * side)
+        output = net(torch.zeros(1, 3, side, side))
+        sr = output['sr'] if isinstance(output, dict) else output
+        return sr.shape == (1, 3, scale * side, scale * side)
     except (RuntimeError, TypeError, AttributeError):  # other channels, a vector, several images
         return False
 
@@ -79,7 +96,7 @@ def detect(state: StateDict, path: str | Path) -> Block:
     if not found:
         raise UserError(
             f'{path}: no network is known whose tensors are called {", ".join(list(state)[:3])}, ...; '
-            "--arch '{type: ..., ...}' names it"
+            "--arch '{type: ..., ...}' names it; with `pip install spandrel` that package's networks are known too"
         )
     try:
         with at(str(path)):
@@ -162,6 +179,14 @@ def _activation(block: Block, state: StateDict) -> str:
     return best
 
 
+def _refvae(state: StateDict) -> Block:
+    raise UserError(
+        'a RefVAE, whose tensors do not tell its scale: say it with '
+        f"--arch '{{type: RefVAE, scale: 8, num_feat: {len(state['dec_feat.0.weight'])}, "
+        f"num_latent: {len(state['bn.weight'])}}}' (or scale: 4, and its vgg_weights)"
+    )
+
+
 def _swinir(state: StateDict) -> Block:
     groups = range(_count(state, r'layers\.(\d+)\.'))
     blocks = [f'layers.{i}.residual_group.blocks' for i in groups]
@@ -234,6 +259,7 @@ def _ratio(weight: Tensor) -> float:
 
 
 KNOWN = {  # a tensor that only this network has -> what tells its arguments
+    'VAE_encoder.0.weight': _refvae,
     'b_fea_conv.0.weight': _spsrnet,  # before RRDBNet: its trunk is one, under names of 2018
     'layers.0.residual_group.blocks.0.attn.relative_position_bias_table': _swinir,
     'layers.0.swin1.attn.relative_position_bias_table': _drct,

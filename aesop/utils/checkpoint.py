@@ -1,13 +1,10 @@
 """Files of weights and of training states: written atomically, verified when read, names cleaned in this one place."""
 
-import contextlib
 import logging
-import os
 import pickle
 import re
 import zipfile
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import torch
@@ -16,6 +13,9 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from aesop.errors import Unavailable, UserError
+from aesop.utils import safetensors
+from aesop.utils.files import atomic
+from aesop.utils.hub import PREFIX, hub_file
 
 logger = logging.getLogger(__name__)
 
@@ -25,35 +25,22 @@ PRETRAINED = Path('experiments/pretrained_models')  # where the files of weights
 COMPUTED = ('attn_mask', 'relative_position_index')  # buffers in files that a network works out by itself
 
 
-def save(obj: Any, path: str | Path) -> None:
+def save(obj: Any, path: str | Path, metadata: dict[str, str] | None = None) -> None:
     """Writes a nested dict of tensors, numbers, strings and lists; at any instant `path` is the old or the new file.
 
-    A path that ends in `.safetensors` takes a flat dict of tensors.
+    A path that ends in `.safetensors` takes a flat dict of tensors, and `metadata` into its header.
 
     Raises:
         UserError: the file cannot be written (no space, no permission, ...); what was there before stays.
     """
     path = Path(path)
     content = None
-    if path.suffix == '.safetensors':  # each tensor in its own memory, as the format demands
-        tensors = {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in obj.items()}
-        content = _safetensors(path).save(tensors, metadata={'format': 'pt'})
-    temporary = path.with_name(f'.{path.name}.tmp')
+    if path.suffix == '.safetensors':
+        content = safetensors.to_bytes(obj, metadata)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, 'wb') as file:
+        with atomic(path) as aside, open(aside, 'wb') as file:
             torch.save(obj, file) if content is None else file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)  # without it a power cut may undo the renaming
-        finally:
-            os.close(folder)
     except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
-        with contextlib.suppress(OSError):
-            temporary.unlink()
         raise UserError(f'{path} could not be written ({error}): check the free space and the permissions') from error
 
 
@@ -76,9 +63,8 @@ def load(path: str | Path) -> Any:
     if path.stat().st_size == 0:
         raise UserError(damaged.format('it is empty'))
     if path.suffix == '.safetensors':
-        library = _safetensors(path)
         try:
-            return library.load_file(path)
+            return safetensors.read(path)[0]
         except Exception as error:
             raise UserError(damaged.format(error)) from error
     try:
@@ -109,11 +95,14 @@ def manifest() -> dict[str, dict[str, Any]]:
 
 
 def find_weights(name: str | Path) -> Path:
-    """The file that an option means: a path, or a name in `weights.yml`, whose file lies in PRETRAINED.
+    """The file that an option means: a path, a name in `weights.yml`, whose file lies in PRETRAINED, or an address on
+    the Hub (`hf://owner/repository[@revision][/file]`).
 
     Raises:
-        UserError: it is such a name, and the file is not there.
+        UserError: it is such a name or address, and the file is not there.
     """
+    if str(name).startswith(PREFIX):
+        return hub_file(str(name))
     entry = None if Path(name).is_file() else manifest().get(str(name))
     if entry is None:
         return Path(name)
@@ -130,33 +119,30 @@ def download_advice(path: str | Path) -> str | None:
     return name and f'Get it with `aesop download {name}`{folder}'
 
 
-def _safetensors(path: Path) -> ModuleType:
-    try:
-        import safetensors.torch  # an extra: only these files need it
-    except ImportError as error:
-        raise UserError(f'{path}: safetensors files need the package of that name: pip install safetensors') from error
-    return safetensors.torch
-
-
 def network_state_dict(net: nn.Module) -> StateDict:
     """A copy of `net`'s tensors on the CPU under their published names, wrappers (DDP, compile) stripped.
 
     An auto-encoder's encoder appears under both of its published names, each pair sharing its memory.
     """
     state = {_clean(name): tensor.detach().to('cpu', copy=True) for name, tensor in net.state_dict().items()}
-    for prefix, alias in _aliases(net).items():
+    for prefix, alias in _aliases(net):
         state |= {alias + name.removeprefix(prefix): t for name, t in state.items() if name.startswith(prefix)}
     return state
 
 
-def save_network(path: str | Path, params: StateDict, params_ema: StateDict | None = None) -> None:
+def save_network(
+    path: str | Path,
+    params: StateDict,
+    params_ema: StateDict | None = None,
+    metadata: dict[str, str] | None = None,
+) -> None:
     """Writes weights the way the field's tools open them: `params`, and `params_ema` where there is an average.
 
-    A `.safetensors` file has no entries: it takes `params` alone.
+    A `.safetensors` file has no entries: it takes `params` alone, and `metadata` into its header.
     """
     if Path(path).suffix == '.safetensors':
         assert params_ema is None, 'one set of weights a file'
-        save(params, path)
+        save(params, path, metadata)
     else:
         save({'params': params} if params_ema is None else {'params': params, 'params_ema': params_ema}, path)
 
@@ -258,9 +244,14 @@ def _unwrapped(net: nn.Module) -> nn.Module:
             return net
 
 
-def _aliases(net: nn.Module) -> dict[str, str]:
-    """{prefix in memory: second prefix in published files}, which a network declares where it has any."""
-    return getattr(_unwrapped(net), 'published_aliases', {})
+def _aliases(net: nn.Module) -> list[tuple[str, str]]:
+    """(prefix in memory, other prefix in published files), which a network declares where it has any.
+
+    A network's `published_aliases` is {prefix in memory: another prefix, or a tuple of them}.
+    """
+    declared = getattr(_unwrapped(net), 'published_aliases', {})
+    listed = {prefix: (others,) if isinstance(others, str) else others for prefix, others in declared.items()}
+    return [(prefix, alias) for prefix, others in listed.items() for alias in others]
 
 
 def _clean(name: str) -> str:
@@ -283,7 +274,7 @@ def renamed(state: StateDict, net: nn.Module) -> StateDict:
     current = {esrgan_name(name): name for name in wanted}
     if 'body.0.rdb1.conv1.weight' in current:  # an RRDB network: any generation of names fits any other
         state = {current.get(esrgan_name(name), name): tensor for name, tensor in state.items()}
-    for prefix, alias in _aliases(net).items():
+    for prefix, alias in _aliases(net):
         second = {prefix + name.removeprefix(alias): t for name, t in state.items() if name.startswith(alias)}
         state = second | {name: t for name, t in state.items() if not name.startswith(alias)}
         if not any(name.startswith(prefix) for name in wanted):  # bicubic downsampling in the encoder's place

@@ -355,7 +355,7 @@ class SometimesNaN(torch.nn.Module):
         self.bad = range(first, first + count)
 
     def forward(self, sr, gt):
-        type(self).calls += 1
+        type(self).calls += sr.device.type != 'meta'  # the check of the options passes shapes through
         return (sr - gt).abs().mean() * (float('nan') if type(self).calls in self.bad else 1)
 
 

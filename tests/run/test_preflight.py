@@ -28,7 +28,7 @@ def test_many_bad_images_are_counted_and_not_passed_over(folder, options):
         preflight.prepare(load_options(options), ('train', 'val'), Path('experiments/tiny'))
     *told, rest = error.value.problems
     assert len(told) == 20 and all('empty' in problem for problem in told)
-    assert rest == 'datasets.train: ... and 10 more; `python -m aesop.data.preparation.check -opt FILE` lists all'
+    assert rest == 'datasets.train: ... and 10 more; `aesop check -opt FILE` lists all'
     options['datasets']['train']['max_skipped'] = 0.9
     preflight.prepare(load_options(options), ('train', 'val'), Path('experiments/tiny'))
 

@@ -9,11 +9,14 @@ import pytest
 import yaml
 
 from aesop.data import build_dataset
-from aesop.data.preparation.check import ALIKE, describe, fingerprint, main, overview, shared
+from aesop.data.preparation.check import ALIKE, describe, fingerprint, overview, shared
 from aesop.options import load_options
 from aesop.utils.images import list_images, read_image, save_image
 from aesop.utils.imresize import imresize
+from tests.commands import command
 from tests.golden import GOLDEN
+
+main = command('check')
 
 PHOTOGRAPHS = GOLDEN / '../data'
 
