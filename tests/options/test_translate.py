@@ -108,3 +108,9 @@ def test_a_plugin_that_takes_a_name_of_ours_is_named(tmp_path, monkeypatch):
     (problem,) = error.value.problems
     told = 'plugins.0: my_names: a network called "RRDBNet" is registered already; rename one of the two'
     assert problem == f'{tmp_path}/opt.yml:1: {told}'
+
+
+def test_images_may_be_called_as_by_basicsr():
+    val = load(name='a/run', val={'suffix': '{name}'}).val
+    assert val.image_suffix('a/run') == '_a_run'
+    assert load(val={'suffix': 'x4'}).val.image_suffix('run') == '_x4' and load().val.image_suffix('run') == ''
