@@ -97,7 +97,7 @@ def test(
 
 
 def _image_path(options: Options, root: Path, dataset: ImageDataset) -> Callable[[str], Path]:
-    suffix = f'_{options.val.suffix}' if options.val.suffix else ''
+    suffix = options.val.image_suffix(options.name)
     return lambda name: root / 'visualization' / dataset.name / f'{name}{suffix}.png'
 
 

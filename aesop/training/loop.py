@@ -216,10 +216,10 @@ class TrainingRun:
         folder = self.experiment.root / 'visualization'
         values = {}
         for key, dataset in self.datasets.items():
-            label = f'{self.options.val.suffix}_{self.iter}' if self.options.val.suffix else str(self.iter)
+            label = f'{self.options.val.image_suffix(self.options.name)}_{self.iter}'
 
             def image_path(name: str, dataset: Any = dataset, label: str = label) -> Path:
-                return folder / dataset.name / f'{name}_{label}.png'
+                return folder / dataset.name / f'{name}{label}.png'
 
             save_image = image_path if self.options.val.save_img else None
             values[dataset.name] = evaluate(self.model, dataset, self.metrics[key], save_image, self.limit).mean

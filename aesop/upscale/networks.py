@@ -24,7 +24,12 @@ SHIPPED = 'aesop_x4'  # the network of the package, by name
 
 
 def load_generator(weights: str | Path, arch: str | None = None, key: str | None = None) -> nn.Module:
-    """The network that the weights are of, with them, for prediction alone.
+    """The network that the weights are of, with them, for prediction alone; see `recognise`."""
+    return recognise(weights, arch, key)[0]
+
+
+def recognise(weights: str | Path, arch: str | None = None, key: str | None = None) -> tuple[nn.Module, Block]:
+    """The network that the weights are of, with them, for prediction alone; and its block.
 
     Args:
         weights: a file, a name in `weights.yml`, or `hf://owner/repository[/file]`. Where it lies in the folder of a
@@ -60,7 +65,7 @@ def load_generator(weights: str | Path, arch: str | None = None, key: str | None
             'weights of a super-resolution network'
         )
     logger.info('%s: %s, x%d; told by %s', path, block['type'], net.scale, source)
-    return net
+    return net, block
 
 
 def whole(path: Path, key: str | None) -> StateDict:
