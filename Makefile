@@ -17,8 +17,7 @@ demo: setup
 	$(BIN)/python scripts/demo.py $(if $(DATA),--data '$(DATA)')
 
 # A process a core, each on one thread: small networks gain nothing from more. A worker that dies ends the run instead
-# of hanging it. Some virtual machines announce AMX and kill the process that uses it: oneDNN is kept from that.
-test: export ONEDNN_MAX_CPU_ISA ?= AVX512_CORE_BF16
+# of hanging it.
 test: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --max-worker-restart 0
 

@@ -67,7 +67,8 @@ def measure(file: str, vgg: str | None) -> str:
     """The table's row of an option file, after a step in which every loss term was finite and every network moved."""
     options = load_options(file)
     options.require('train')
-    overrides = [f'path.pretrain_network_{which}=~' for which in ('g', 'd', 'd_grad', 'decoder')]
+    starts = [key for key in type(options.path).model_fields if key.startswith('pretrain_network_')]
+    overrides = [f'path.{key}=~' for key in starts]
     if options.train.aesop_opt:
         overrides.append('train.aesop_opt.autoencoder_load=~')
     if vgg and options.train.perceptual_opt:
@@ -88,7 +89,7 @@ def measure(file: str, vgg: str | None) -> str:
     assert not any(torch.equal(old, now[name]) for name, old in before.items()), 'a network did not move'
     ae = model.losses['aesop'].ae if 'aesop' in model.losses else None
     counts = [f'{parameters(net):,}' if net else '' for net in (model.net_g, model.net_d, ae)]
-    if options.network_d_grad:
+    if getattr(options, 'network_d_grad', None):
         counts[1] += ', twice'  # SPSR's two are alike
     losses = ', '.join(f'{name} {value:.3g}' for name, value in terms.items() if name.startswith('l_'))
     patch = options.datasets['train']['gt_size']

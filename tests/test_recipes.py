@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 FILES = {path.relative_to(ROOT / 'options').as_posix(): path for path in sorted((ROOT / 'options').rglob('*.yml'))}
 WRITTEN = {name: yaml.safe_load(path.read_text()) for name, path in FILES.items()}
 RECIPES = [name for name, data in WRITTEN.items() if 'name' in data]
-PUBLISHED = [name for name in RECIPES if not name.startswith(('demo/', 'small/'))]
+PUBLISHED = [name for name in RECIPES if not name.startswith(('demo/', 'own/', 'small/'))]
 
 PARAMETERS = {
     'Bicubic': 0,
@@ -36,6 +36,7 @@ PARAMETERS = {
     'VGGStyleDiscriminator128': 14_499_401,
     'VGGStyleDiscriminator256': 21_055_049,
     'UNetDiscriminatorSN': 4_376_897,
+    'MOD': 2_683_841,
 }
 
 
@@ -95,7 +96,8 @@ def test_full_size_networks_have_the_published_number_of_parameters():
     for name in PUBLISHED:
         options = load_options(FILES[name])
         autoencoder = ((options.train and options.train.aesop_opt) or {}).get('autoencoder_arch')
-        for block in (options.network_g, options.network_d, options.network_d_grad, autoencoder):
+        networks = [getattr(options, f'network_{name}', None) for name in ('g', 'd', 'd_grad')]
+        for block in (*networks, autoencoder):
             if block:
                 block = {key: value for key, value in block.items() if key != 'use_checkpoint'}
                 blocks[json.dumps(block, sort_keys=True)] = block

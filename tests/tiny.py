@@ -18,7 +18,7 @@ from aesop.registry import ARCHS
 from aesop.utils.images import save_image
 
 PATCH = 32
-SMALL = {'num_feat': 8, 'num_block': 1, 'num_grow_ch': 4, 'input_size': PATCH}
+SMALL = {'num_feat': 8, 'num_block': 1, 'num_grow_ch': 4, 'input_size': PATCH, 'num_expert': 3}
 SMALL |= {'img_size': 8, 'window_size': 4, 'depths': [1, 2], 'embed_dim': 8, 'num_heads': [2, 2]}
 SMALL |= {'squeeze_factor': 4}  # HAT
 SMALL |= {'nf': 8, 'nb': 20, 'gc': 4}  # SPSRNet's gradient branch looks at the 20th block

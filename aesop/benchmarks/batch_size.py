@@ -91,7 +91,8 @@ def untrained(file: str, overrides: list[str], folder: Path) -> list[str]:
     """`overrides`, and those by which the training needs no weights: networks stay random, as does VGG."""
     options = load_options(file, overrides)
     options.require('train')
-    more = [f'path.pretrain_network_{which}=~' for which in ('g', 'd', 'decoder')] + ['path.resume_state=~']
+    starts = [key for key in type(options.path).model_fields if key.startswith('pretrain_network_')]
+    more = [f'path.{key}=~' for key in (*starts, 'resume_state')]
     blocks = {name: getattr(options.train, name) for name in ('pixel_opt', 'perceptual_opt', 'aesop_opt')}
     for name, block in (blocks | {f'losses.{k}': b for k, b in options.train.losses.items()}).items():
         if block and 'autoencoder_load' in block:
@@ -126,7 +127,8 @@ def steps(file: str, overrides: list[str], batch: int, device: str, limit: float
             options = load_options(file, overrides)
             model = build_model(options, device)
         train = options.train
-        iteration = -(-train.total_iter // train.net_d_iters) * train.net_d_iters  # when all is trained
+        every = getattr(train, 'net_d_iters', 1)
+        iteration = -(-train.total_iter // every) * every  # when all is trained
         images = random_batch(options, batch * train.accumulate)
         times = [timed(lambda: model.step(images, iteration), device) for _ in range(STEPS)]
     except RuntimeError as error:

@@ -29,7 +29,7 @@ class PlainStep:
     def __init__(self, options: Options, device: torch.device) -> None:
         train = options.train
         self.device = device
-        self.is_gan = options.network_d is not None
+        self.is_gan = getattr(options, 'network_d', None) is not None
         self.net_g = use_plain(build_network(options.network_g)).to(device)
         self.net_g_ema = use_plain(build_network(options.network_g)).to(device).eval()
         self.net_g_ema.load_state_dict(self.net_g.state_dict())
@@ -37,7 +37,8 @@ class PlainStep:
         self.net_d = use_plain(build_network(options.network_d)).to(device) if self.is_gan else None
         named = {'pix': train.pixel_opt, 'aesop': train.aesop_opt, 'percep': train.perceptual_opt}
         self.losses = {name: use_plain(build_loss(block)).to(device) for name, block in named.items() if block}
-        others = {'at_lr': train.pixel_at_LR_opt, 'artifacts': train.artifacts_opt, 'gan': train.gan_opt}
+        keys = {'at_lr': 'pixel_at_LR_opt', 'artifacts': 'artifacts_opt', 'gan': 'gan_opt'}
+        others = {name: getattr(train, key, None) for name, key in keys.items()}
         self._others = {name: build_loss(block).to(device) for name, block in others.items() if block}
         self.optim_g = adam(self.net_g, train.optim_g)
         self.optim_d = adam(self.net_d, train.optim_d) if self.is_gan else None
@@ -48,8 +49,9 @@ class PlainStep:
         terms = self._gan(lq, gt) if self.is_gan else self._autoencoder(lq, gt)
         values = {name: term.item() for name, term in terms.items()}
         averages, parameters = (dict(net.named_parameters()) for net in (self.net_g_ema, self.net_g))
-        for name, average in averages.items():
-            average.data.mul_(self.ema_decay).add_(parameters[name].data, alpha=1 - self.ema_decay)
+        with torch.no_grad():
+            for name, average in averages.items():
+                average.mul_(self.ema_decay).add_(parameters[name], alpha=1 - self.ema_decay)
         return values
 
     def _autoencoder(self, lq: Tensor, gt: Tensor) -> dict[str, Tensor]:
@@ -72,7 +74,7 @@ class PlainStep:
             terms[f'l_g_{name}'] = value['percep'] if isinstance(value, dict) else value
         if 'artifacts' in self._others:
             artifacts = artifact_map(gt, sr, sr_ema)
-            terms['l_g_artifacts'] = self._others['artifacts'](artifacts * sr, artifacts * gt)
+            terms['l_g_artifacts'] = self._others['artifacts'].criterion(artifacts * sr, artifacts * gt)
         real_pred = self.net_d(gt).detach()
         fake_pred = self.net_d(sr)
         sides = gan(real_pred - fake_pred.mean(), False) + gan(fake_pred - real_pred.mean(), True)

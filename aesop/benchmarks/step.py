@@ -153,7 +153,7 @@ def describe(args: argparse.Namespace, folder: Path) -> Case:
     overrides = [*args.set, *UNTRAINED]
     if args.patch:
         overrides.append(f'datasets.train.gt_size={args.patch}')
-        if options.network_d:
+        if getattr(options, 'network_d', None):
             overrides.append(f'network_d.type=VGGStyleDiscriminator{args.patch}')
     if options.train.aesop_opt:
         overrides.append('train.aesop_opt.autoencoder_load=~')

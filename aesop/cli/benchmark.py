@@ -1,6 +1,6 @@
 """Measure variants of the same work side by side: training steps, inference, data loading, start-up, batch size.
 
-aesop benchmark step|inference|data|start-up|batch-size [arguments]
+aesop benchmark step|inference|upscale|data|degradation|start-up|batch-size [arguments]
 
 `aesop benchmark step --help` lists the arguments of one. All but batch-size write a table and the raw numbers into the
 folder OUTPUT.
@@ -14,7 +14,9 @@ from pathlib import Path
 BENCHMARKS = {
     'step': 'step',
     'inference': 'inference',
+    'upscale': 'upscale',
     'data': 'data',
+    'degradation': 'degradation',
     'start-up': 'startup',
     'batch-size': 'batch_size',
 }

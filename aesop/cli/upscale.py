@@ -1,4 +1,4 @@
-"""Upscale an image, or a folder of them.
+"""Upscale an image, or a folder of them: `aesop upscale photo.jpg` writes `photo_x4.png` beside it.
 
 aesop upscale INPUT -o OUTPUT --weights FILE
 
@@ -18,12 +18,11 @@ logger = logging.getLogger('aesop.upscale')
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add('input', type=Path, metavar='INPUT', help='an image or a folder; its sub-folders too')
-    add('-o', '--output', type=Path, required=True, help='a folder, which gets the same sub-folders; or a file')
+    add('-o', '--output', type=Path, help='a folder, which gets the same sub-folders; or a file. Default: INPUT_x4')
     add(
         '--weights',
-        required=True,
         metavar='FILE',
-        help='a file, the name of published weights, or hf://owner/repository',
+        help='a file, a published name or hf://owner/repository; default: the AESOP network here',
     )
     add('--key', help='which weights of the file; default: params_ema, if there, else params')
     add('--arch', metavar='BLOCK', help='the network, where it is not told by the weights: {type: RRDBNet, scale: 4}')
@@ -31,6 +30,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add('--format', choices=('png', 'jpg', 'webp'), help='default: png, which keeps all')
     add('--quality', type=_whole(1, 100), default=95, help='of jpg and webp, 1 to 100; default: 95')
     add('--overwrite', action='store_true', help='make results anew that exist')
+    add(
+        '--ref',
+        type=Path,
+        metavar='PATH',
+        help='for RefVAE: a reference image, or a folder of them; default: the image',
+    )
+    add('--samples', type=_whole(1), default=1, help='solutions of each image, by a network that has several')
+    add('--seed', type=_whole(0), metavar='N', help='of references and noise; without it, one solution has no noise')
     add('--tile', type=_whole(0), default=512, help='side of tiles in pixels; 0: whole images; default: 512')
     add('--overlap', type=_whole(0), default=32, help='pixels around a tile that its result sees; default: 32')
     add(
@@ -74,22 +81,30 @@ def _whole(least: int, most: int = 2**31):  # noqa: ANN202  (argparse takes the 
 
 def _upscale(args: argparse.Namespace) -> list[str]:
     """What could not be upscaled."""
-    from aesop.upscale.folder import Upscaler, find_jobs, run
-    from aesop.upscale.networks import load_generator
+    from aesop.upscale import samples
+    from aesop.upscale.folder import Upscaler, beside, find_jobs, run
+    from aesop.upscale.networks import SHIPPED, load_generator
 
     runtime = _runtime(args)
-    jobs, outcome = find_jobs(args.input, args.output, args.suffix, args.format and f'.{args.format}', args.overwrite)
-    net = load_generator(args.weights, args.arch, args.key)
+    net = load_generator(args.weights or SHIPPED, args.arch, args.key)
+    form = args.format and f'.{args.format}'
+    output = args.output or beside(args.input, net.scale, form or '.png')
+    jobs, outcome = find_jobs(args.input, output, args.suffix, form, args.overwrite)
     batch = args.batch or (4 if runtime.device.type == 'cuda' else 1)
     logger.info('computing on %s', runtime.device)
     started = time.monotonic()
     try:
+        if samples.several(net, args.ref, args.samples, args.seed):
+            sampler = samples.Sampler(net, runtime, args.ref, args.samples, args.seed)
+            samples.run(sampler, jobs, outcome, args.quality, args.overwrite)
+            return outcome.problems
         upscaler = Upscaler(net, runtime, args.tile or None, args.overlap, batch, args.colour, args.blend)
         run(upscaler, jobs, outcome, args.quality)
     finally:
         skipped = f'; {outcome.skipped} exist (--overwrite makes them anew)' if outcome.skipped else ''
         failed = f'; {len(outcome.problems)} could not be upscaled' if outcome.problems else ''
-        logger.info('%d images in %.1f s%s%s', outcome.done, time.monotonic() - started, skipped, failed)
+        seconds = time.monotonic() - started
+        logger.info('%d images in %.1f s, to %s%s%s', outcome.done, seconds, output, skipped, failed)
     return outcome.problems
 
 

@@ -99,7 +99,7 @@ def measure(args: Request) -> None:
     if aside := move_aside(root):
         say(f'the earlier results are now in {aside}')
     also_to(root / 'test.log')
-    made = SimpleNamespace(condition='sr', device=device, predict=lambda images: images)
+    made = SimpleNamespace(device=device, predict=lambda batch: {'sr': batch['sr']})
     result = evaluate(
         made,
         dataset,

@@ -18,7 +18,6 @@ from aesop.archs.layers import use_plain
 from aesop.errors import UserError
 from aesop.options import Options
 from aesop.utils import distributed
-from aesop.utils.devices import find_device, peak_memory  # noqa: F401  (their old place)
 
 logger = logging.getLogger(__name__)
 

@@ -17,15 +17,18 @@ from aesop.data.datasets.realesrgan import RealESRGANDataset
 from aesop.data.degradation.pool import share_out
 from aesop.data.degradation.real import RealDegradation, build_degradation
 from aesop.errors import DONE, STOPPED, RunEnded, UserError, at
+from aesop.evaluation.autoencoder import autoencoder_quality
 from aesop.evaluation.evaluate import Metrics, build_metrics, evaluate
 from aesop.models import SRModel, build_model
 from aesop.options import Options
 from aesop.run import preflight
 from aesop.run.experiment import Experiment
 from aesop.run.logs import also_to, announce, open_scalars
+from aesop.training.basicsr_state import take_over
 from aesop.training.changes import check_changes
 from aesop.training.checkpointer import PATIENCE, AsyncCheckpointer, to_host
 from aesop.training.clock import Clock
+from aesop.training.experts import IdleExperts
 from aesop.training.health import Health
 from aesop.training.rng import random_state, seed_everything, set_random_state
 from aesop.training.signals import stop_signals
@@ -99,6 +102,7 @@ class TrainingRun:
         self._votes = distributed.Votes()
         self._saved_at = time.monotonic()
         self._went_back = False
+        self._experts = IdleExperts()
         self._slow_laps = 0  # log lines in a row with much waiting for data
 
     def loop(self, training_set: Any) -> int:
@@ -225,6 +229,9 @@ class TrainingRun:
             self.scalars.add(values[dataset.name], self.iter, f'metrics/{dataset.name}')
             numbers = '  '.join(f'{name}: {value:.4f}' for name, value in values[dataset.name].items())
             logger.info('validation at %d, %s: %s', self.iter, dataset.name, numbers)
+            net = self.model.net_g_ema or self.model.net_g
+            if hasattr(net, 'encoder') and distributed.is_main():
+                logger.info('%s', autoencoder_quality(net, dataset, self.model.device) or 'no pairs: not assessed')
         if distributed.is_main():
             self.experiment.metrics.add({'iter': self.iter, 'datasets': values})
         self._keep_best(values)
@@ -302,9 +309,15 @@ class TrainingRun:
             UserError: it is the state of another run.
         """
         total, rank, count = self.options.train.total_iter, distributed.rank(), distributed.world_size()
+        if state['iter'] > total:
+            beyond = f'it is of iteration {state["iter"]}, beyond train.total_iter {total}: raise that'
+            raise UserError(f'{state["file"]}: {beyond}')
+        if 'optimizers' in state:
+            take_over(state, self.model, keep)
+            self.iter, self.samples = state['iter'], state['iter'] * count * self._batch_size()
+            seed_everything(self.options.manual_seed, self.iter, rank)
+            return
         with at(state['file']):
-            if state['iter'] > total:
-                raise UserError(f'it is of iteration {state["iter"]}, beyond train.total_iter {total}: raise that')
             if 'options' in state:
                 check_changes(state['options'], self.options.to_dict(), keep, force)
             self.model.load_state_dict(state['model'], keep)
@@ -348,6 +361,8 @@ class TrainingRun:
             peak_memory(self.model.device) / 1e9,
             '  '.join(f'{name} {value:.4e}' for name, value in values.items()),
         )  # fmt: skip
+        if distributed.is_main():
+            self._experts.look(values, self.iter)
         self._slow_laps = self._slow_laps + 1 if waited > SLOW_DATA else 0
         if self._slow_laps == 2 and distributed.is_main():  # the first one has the workers' start in it
             advice = waiting_advice(self.options.datasets['train'])

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from aesop.archs import build_network, spandrel
@@ -18,6 +19,8 @@ from aesop.utils.checkpoint import StateDict, esrgan_name, find_weights, fit, lo
 logger = logging.getLogger(__name__)
 
 Block = dict[str, Any]
+
+SHIPPED = 'aesop_x4'  # the network of the package, by name
 
 
 def load_generator(weights: str | Path, arch: str | None = None, key: str | None = None) -> nn.Module:
@@ -72,7 +75,9 @@ def _upscales(net: nn.Module) -> bool:
     side = getattr(net, 'img_size', None) or 8
     scale = getattr(net, 'scale', None)
     try:
-        return net(torch.zeros(1, 3, side, side)).shape == (1, 3, scale * side, scale * side)
+        output = net(torch.zeros(1, 3, side, side))
+        sr = output['sr'] if isinstance(output, dict) else output
+        return sr.shape == (1, 3, scale * side, scale * side)
     except (RuntimeError, TypeError, AttributeError):  # other channels, a vector, several images
         return False
 
@@ -109,12 +114,13 @@ def _rrdbnet(named: StateDict) -> Block:
     num_block, num_grow_ch = _count(state, r'body\.(\d+)\.'), len(state['body.0.rdb1.conv1.weight'])
     steps = sum(f'conv_up{i}.weight' in state for i in range(1, 10))
     unshuffle = math.isqrt(num_in_ch // num_out_ch)  # of today's x1 and x2: a smaller image of more channels
-    if state.keys() == named.keys() and steps >= 2:  # today's names
+    plus = 'body.0.rdb1.conv1x1.weight' in state
+    if steps >= 2 and not plus and (state.keys() == named.keys() or unshuffle > 1):  # today's form, under any names
         sizes = {'num_feat': num_feat, 'num_block': num_block, 'num_grow_ch': num_grow_ch}
         channels = {'num_in_ch': num_in_ch // unshuffle**2, 'num_out_ch': num_out_ch}
         return {'type': 'RRDBNet', **channels, 'scale': 2**steps // unshuffle, **sizes}
-    sizes = {'nf': num_feat, 'nb': num_block, 'gc': num_grow_ch}
-    return {'type': 'RRDBNet_LEGACY', 'in_nc': num_in_ch, 'out_nc': num_out_ch, **sizes, 'sf': 2**steps}
+    sizes = {'nf': num_feat, 'nb': num_block, 'gc': num_grow_ch, 'sf': 2**steps} | ({'plus': True} if plus else {})
+    return {'type': 'RRDBNet_LEGACY', 'in_nc': num_in_ch, 'out_nc': num_out_ch, **sizes}
 
 
 def _spsrnet(state: StateDict) -> Block:
@@ -144,16 +150,41 @@ def _msrresnet(state: StateDict) -> Block:
 
 
 def _srvgg(state: StateDict) -> Block:
-    if 'body.1.weight' not in state:
+    num_feat, num_in_ch = state['body.0.weight'].shape[:2]
+    last = max(int(name.split('.')[1]) for name in state)  # convolutions, each but the last followed by its activation
+    upscale = math.isqrt(len(state[f'body.{last}.weight']) // num_in_ch)
+    sizes = {'num_in_ch': num_in_ch, 'num_out_ch': num_in_ch, 'num_feat': num_feat, 'num_conv': last // 2 - 1}
+    block = {'type': 'SRVGGNetCompact', **sizes, 'upscale': upscale}
+    return block if 'body.1.weight' in state else block | {'act_type': _activation(block, state)}
+
+
+@torch.inference_mode()
+def _activation(block: Block, state: StateDict) -> str:
+    """relu or leakyrelu, which have no weights that would tell: the one with which the network, made smaller again,
+    gives back the image that it is given."""
+    waves = torch.linspace(0, 9, 24).sin() / 4 + 0.5
+    lq = (waves[:, None] * waves).expand(1, block['num_in_ch'], -1, -1)
+    errors = {}
+    for act_type in ('relu', 'leakyrelu'):
+        net = build_network(block | {'act_type': act_type}).eval()
+        fit(net, state, 'SRVGGNetCompact')
+        errors[act_type] = (F.avg_pool2d(net(lq), block['upscale']) - lq).abs().mean().item()
+    best, other = sorted(errors, key=errors.get)
+    if not errors[best] < errors[other] / 2:
         raise UserError(
             'an SRVGGNetCompact whose activations have no weights: they may be relu or leakyrelu; say which with '
             "--arch '{type: SRVGGNetCompact, act_type: ..., ...}'"
         )
-    num_feat, num_in_ch = state['body.0.weight'].shape[:2]
-    layers = _count(state, r'body\.(\d+)\.')  # convolutions, each but the last followed by its activation
-    upscale = math.isqrt(len(state[f'body.{layers - 1}.weight']) // num_in_ch)
-    sizes = {'num_in_ch': num_in_ch, 'num_out_ch': num_in_ch, 'num_feat': num_feat, 'num_conv': layers // 2 - 1}
-    return {'type': 'SRVGGNetCompact', **sizes, 'upscale': upscale}
+    logger.info('SRVGGNetCompact: act_type %s, with which it reproduces a test image', best)
+    return best
+
+
+def _refvae(state: StateDict) -> Block:
+    raise UserError(
+        'a RefVAE, whose tensors do not tell its scale: say it with '
+        f"--arch '{{type: RefVAE, scale: 8, num_feat: {len(state['dec_feat.0.weight'])}, "
+        f"num_latent: {len(state['bn.weight'])}}}' (or scale: 4, and its vgg_weights)"
+    )
 
 
 def _swinir(state: StateDict) -> Block:
@@ -228,6 +259,7 @@ def _ratio(weight: Tensor) -> float:
 
 
 KNOWN = {  # a tensor that only this network has -> what tells its arguments
+    'VAE_encoder.0.weight': _refvae,
     'b_fea_conv.0.weight': _spsrnet,  # before RRDBNet: its trunk is one, under names of 2018
     'layers.0.residual_group.blocks.0.attn.relative_position_bias_table': _swinir,
     'layers.0.swin1.attn.relative_position_bias_table': _drct,
