@@ -329,3 +329,19 @@ def test_a_schedule_free_run_goes_on_as_if_it_had_not_stopped(folder, options):
     options['train']['total_iter'] = 6
     assert train(options, '--auto_resume') == 0
     assert same(weights('halves'), whole)
+
+
+def test_a_run_on_sets_that_are_mixed_augmented_and_degraded(folder, options):
+    train_set = options['datasets']['train']
+    block = {key: train_set[key] for key in ('batch_size_per_gpu', 'num_worker_per_gpu', 'gt_size')}
+    inner = {'type': 'BicubicImageDataset', 'dataroot_gt': train_set['dataroot_gt']}
+    steps = [{'type': 'blur'}, {'type': 'jpeg', 'prob': 0.5}]
+    parts = [
+        {'type': 'AugmentedDataset', 'dataset': inner, 'augmentations': {'cutmix': 0.5}},
+        {'type': 'DegradedDataset', 'dataset': inner, 'steps': steps, 'margin': 0},
+    ]
+    options['datasets']['train'] = block | {'type': 'MixedDataset', 'parts': parts, 'ratios': [1, 1]}
+    assert train(options) == 0
+    assert all(tensor.isfinite().all() for tensor in weights()['params'].values())
+    options['datasets']['train']['gt_size'] = 30  # no multiple of the scale
+    assert train(options) == 2
