@@ -37,7 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add('--tile', type=_whole(0), default=512, help='side of tiles in pixels; 0: whole images; default: 512')
     add('--overlap', type=_whole(0), default=32, help='pixels around a tile that its result sees; default: 32')
     add('--batch', type=_whole(1), help='tiles of equal size at a time; default: 4 on a GPU, else 1')
-    add('--precision', choices=('fp32', 'bf16', 'fp16'), default='fp32')
+    text = 'default: auto, bf16 or fp16 where this device is faster with it'
+    add('--precision', choices=('auto', 'fp32', 'bf16', 'fp16'), default='auto', help=text)
     add('--compile', action='store_true', help="compile the network's blocks: for many images of few sizes")
     add('--device', help='cpu, cuda, cuda:1, ...; default: the GPU, if there is one')
 
