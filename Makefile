@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo test test-report lint
+.PHONY: setup demo test test-report lint docs
 
 setup: .venv/installed
 
@@ -35,3 +35,12 @@ test-report: .venv/report-test
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+# The documentation as a site in site/; a broken link or reference is an error.
+docs: export NO_MKDOCS_2_WARNING = 1
+docs: .venv/docs
+	$(BIN)/mkdocs build --strict
+
+.venv/docs: .venv/installed
+	$(BIN)/pip install -e '.[docs]'
+	touch $@

@@ -12,6 +12,7 @@ LMDB = ['lmdb>=1.4']  # io_backend: {type: lmdb}, `aesop lmdb`
 FIGURES = ['matplotlib>=3.7']  # `aesop plot`
 DEMO = ['scikit-image>=0.22', *FIGURES]  # the photographs and the picture of `make demo`, `aesop benchmark`
 EXPORT = ['safetensors>=0.4', 'onnx>=1.15', 'onnxruntime>=1.17', 'spandrel>=0.4', 'torch>=2.5']  # `aesop export`
+HUB = ['huggingface_hub>=0.23']  # hf://owner/repository, aesop publish
 
 setup(
     name='aesop-sr',
@@ -57,9 +58,13 @@ setup(
         'demo': DEMO,
         'lmdb': LMDB,
         'export': EXPORT,
+        'hub': HUB,
+        'optimisers': ['pytorch-optimizer>=3.5'],  # train.optim_g: {type: Adan, ...}
+        'spandrel': ['spandrel>=0.4'],  # {type: Spandrel, arch: HAT, ...}; files of other programs in upscale
+        'docs': ['mkdocs-material>=9.5', 'mkdocstrings[python]>=0.26'],  # make docs
         'completion': ['argcomplete>=3'],  # eval "$(register-python-argcomplete aesop)"
         'report-test': ['playwright>=1.40'],  # make test-report, with the system's Chromium
         'release': ['build>=1.0', 'twine>=5'],  # docs/releasing.md
-        'dev': ['pytest>=8', 'pytest-xdist>=3.5', 'ruff>=0.8', *DEMO, *EXPORT, *LMDB],
+        'dev': ['pytest>=8', 'pytest-xdist>=3.5', 'ruff>=0.8', 'accelerate>=0.30', *DEMO, *EXPORT, *HUB, *LMDB],
     },
 )

@@ -19,6 +19,7 @@ from aesop.archs import (  # noqa: F401  (each registers itself)
     refvae,
     rrdbnet,
     rrdbnet_legacy,
+    spandrel,
     spsrnet,
     srvgg,
     swinir,

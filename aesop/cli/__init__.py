@@ -16,7 +16,7 @@ from aesop.errors import DONE, FAILED, STOPPED, USER_ERROR, RunEnded, UserError
 
 COMMANDS = (
     'train', 'test', 'upscale', 'prepare', 'lmdb', 'subimages', 'download', 'check', 'options', 'evaluate', 'report',
-    'plot', 'export', 'benchmark',
+    'plot', 'export', 'publish', 'convert', 'benchmark',
 )  # fmt: skip
 FULL = tuple(getattr(errno, name) for name in ('ENOSPC', 'EDQUOT') if hasattr(errno, name))
 AGAIN = 'the same command goes on where it stopped'

@@ -2,6 +2,7 @@
 
 aesop evaluate IMAGES --gt FOLDER [--lq FOLDER] [--metrics psnr ssim lpips ...] [--name NAME]
 aesop evaluate IMAGES --gt FOLDER -opt options/test_aesop_rrdb.yml
+aesop evaluate IMAGES --gt FOLDER --protocol ntire
 
 An image belongs to the ground truth of its name; behind that name may stand what methods add to it: x4, _SR, -out, the
 method's own name. An ambiguous name is an error. Without --gt only metrics without ground truth are measured. Writes
@@ -20,6 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     measured = parser.add_mutually_exclusive_group()
     measured.add_argument('--metrics', nargs='+', metavar='METRIC', help='psnr, ssim, lpips, dists, fid, niqe, ...')
     measured.add_argument('-opt', metavar='FILE', help='option file whose val.metrics are measured')
+    measured.add_argument('--protocol', choices=('ntire',), help='the metrics of a challenge: NTIRE, perceptual track')
     parser.add_argument('--name', help='of the results; default: that of the folder')
     parser.add_argument('--dataset', help='name of the data set; default: that of the folder above the ground truths')
     parser.add_argument('--published', metavar='COLUMN', help="column of the paper to compare with: 'RRDB AESOP 128'")

@@ -40,4 +40,4 @@ def run(args: argparse.Namespace) -> None:
             raise UserError(f'{args.opt or "--arch"}: network_g is missing, and it says what the weights are of')
         net = build_network(options.network_g).eval().requires_grad_(False)
         checkpoint.load_network(net, args.weights, args.key)
-    say(f'{args.output}: differs from PyTorch by {export(net, args.output):.1e} at most')
+    say(f'{args.output}: differs from PyTorch by {export(net, args.output, options.network_g):.1e} at most')

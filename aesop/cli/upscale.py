@@ -1,4 +1,4 @@
-"""Upscale an image, or a folder of them.
+"""Upscale an image, or a folder of them: `aesop upscale photo.jpg` writes `photo_x4.png` beside it.
 
 aesop upscale INPUT -o OUTPUT --weights FILE
 
@@ -18,8 +18,12 @@ logger = logging.getLogger('aesop.upscale')
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add('input', type=Path, metavar='INPUT', help='an image or a folder; its sub-folders too')
-    add('-o', '--output', type=Path, required=True, help='a folder, which gets the same sub-folders; or a file')
-    add('--weights', required=True, metavar='FILE', help='a file, or the name of published weights')
+    add('-o', '--output', type=Path, help='a folder, which gets the same sub-folders; or a file. Default: INPUT_x4')
+    add(
+        '--weights',
+        metavar='FILE',
+        help='a file, a published name or hf://owner/repository; default: the AESOP network here',
+    )
     add('--key', help='which weights of the file; default: params_ema, if there, else params')
     add('--arch', metavar='BLOCK', help='the network, where it is not told by the weights: {type: RRDBNet, scale: 4}')
     add('--suffix', default='', help='follows the names of the results, e.g. _x4')
@@ -36,6 +40,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add('--seed', type=_whole(0), metavar='N', help='of references and noise; without it, one solution has no noise')
     add('--tile', type=_whole(0), default=512, help='side of tiles in pixels; 0: whole images; default: 512')
     add('--overlap', type=_whole(0), default=32, help='pixels around a tile that its result sees; default: 32')
+    add(
+        '--blend', type=_whole(0), default=0, help='pixels in which neighbouring tiles fade into each other; default: 0'
+    )
+    add(
+        '--colour',
+        choices=('wavelet', 'adain'),
+        help="give the result the image's colours, where a network shifts them",
+    )
     add('--batch', type=_whole(1), help='tiles of equal size at a time; default: 4 on a GPU, else 1')
     text = 'default: auto, bf16 or fp16 where this device is faster with it'
     add('--precision', choices=('auto', 'fp32', 'bf16', 'fp16'), default='auto', help=text)
@@ -71,12 +83,14 @@ def _whole(least: int, most: int = 2**31):  # noqa: ANN202  (argparse takes the 
 def _upscale(args: argparse.Namespace) -> list[str]:
     """What could not be upscaled."""
     from aesop.upscale import samples
-    from aesop.upscale.folder import Upscaler, find_jobs, run
-    from aesop.upscale.networks import load_generator
+    from aesop.upscale.folder import Upscaler, beside, find_jobs, run
+    from aesop.upscale.networks import SHIPPED, load_generator
 
     runtime = _runtime(args)
-    jobs, outcome = find_jobs(args.input, args.output, args.suffix, args.format and f'.{args.format}', args.overwrite)
-    net = load_generator(args.weights, args.arch, args.key)
+    net = load_generator(args.weights or SHIPPED, args.arch, args.key)
+    form = args.format and f'.{args.format}'
+    output = args.output or beside(args.input, net.scale, form or '.png')
+    jobs, outcome = find_jobs(args.input, output, args.suffix, form, args.overwrite)
     batch = args.batch or (4 if runtime.device.type == 'cuda' else 1)
     logger.info('computing on %s', runtime.device)
     started = time.monotonic()
@@ -85,11 +99,13 @@ def _upscale(args: argparse.Namespace) -> list[str]:
             sampler = samples.Sampler(net, runtime, args.ref, args.samples, args.seed)
             samples.run(sampler, jobs, outcome, args.quality, args.overwrite)
             return outcome.problems
-        run(Upscaler(net, runtime, args.tile or None, args.overlap, batch), jobs, outcome, args.quality)
+        upscaler = Upscaler(net, runtime, args.tile or None, args.overlap, batch, args.colour, args.blend)
+        run(upscaler, jobs, outcome, args.quality)
     finally:
         skipped = f'; {outcome.skipped} exist (--overwrite makes them anew)' if outcome.skipped else ''
         failed = f'; {len(outcome.problems)} could not be upscaled' if outcome.problems else ''
-        logger.info('%d images in %.1f s%s%s', outcome.done, time.monotonic() - started, skipped, failed)
+        seconds = time.monotonic() - started
+        logger.info('%d images in %.1f s, to %s%s%s', outcome.done, seconds, output, skipped, failed)
     return outcome.problems
 
 

@@ -20,6 +20,7 @@ from aesop.errors import UserError
 from aesop.evaluation.evaluate import build_metrics, evaluate, protocols_of
 from aesop.evaluation.published import find
 from aesop.evaluation.results import Report
+from aesop.metrics.ntire import PROTOCOLS
 from aesop.options import load_options
 from aesop.registry import did_you_mean
 from aesop.run.experiment import move_aside
@@ -51,7 +52,8 @@ class Request:
     Args:
         images, gt, lq: folders; `lq` named as the ground truths.
         scale: of the images over the low-resolution ones.
-        metrics: of TYPES; None: a usual choice. opt: option file whose `val.metrics` are measured instead.
+        metrics: of TYPES; None: a usual choice. opt: option file whose `val.metrics` are measured instead; protocol: of
+            `aesop.metrics.ntire.PROTOCOLS`, whose metrics are.
         name: of the results; None: that of the folder. dataset: its name; None: the folder above the ground truths.
         published: column of the paper to compare with, e.g. 'RRDB AESOP 128'.
         skip_bad: leave images out that cannot be used.
@@ -63,6 +65,7 @@ class Request:
     scale: int = 4
     metrics: list[str] | None = None
     opt: str | None = None
+    protocol: str | None = None
     name: str | None = None
     dataset: str | None = None
     published: str | None = None
@@ -138,6 +141,10 @@ def _options(args: Request) -> dict[str, Any]:
 def _metrics(args: Request) -> dict[str, dict[str, Any]]:
     if args.opt:
         return load_options(args.opt).val.metrics
+    if args.protocol:
+        if args.protocol not in PROTOCOLS:
+            raise UserError(f'--protocol {args.protocol}: choose from {", ".join(PROTOCOLS)}')
+        return PROTOCOLS[args.protocol]
     with_gt = ['psnr', 'ssim', 'lpips', 'dists', *(['lr_psnr'] if args.lq else [])]
     names = args.metrics or (with_gt if args.gt else ['niqe', 'maniqa', 'musiq', 'clipiqa'])
     if unknown := [name for name in names if name not in TYPES]:

@@ -53,7 +53,7 @@ class Report:
         }
         write_text(root / 'run.json', _json(run))
         write_text(root / 'metrics.md', self.markdown())
-        with atomic(root / 'metrics.csv') as aside, open(aside, 'w', newline='') as file:
+        with atomic(root / 'metrics.csv') as aside, open(aside, 'w', newline='', encoding='utf-8') as file:
             csv.writer(file).writerows(self._rows())
         write_text(root / 'metrics.json', _json(content))
 
@@ -146,7 +146,7 @@ class Report:
 def evaluation_of(root: Path) -> str | None:
     """The fingerprint of the evaluation whose results lie under `root`; None where there are none."""
     try:
-        return json.loads((root / 'metrics.json').read_text())['protocol'].get('evaluation')
+        return json.loads((root / 'metrics.json').read_text(encoding='utf-8'))['protocol'].get('evaluation')
     except (OSError, ValueError, KeyError):
         return None
 

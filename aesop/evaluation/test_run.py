@@ -92,7 +92,7 @@ def test(
         if distributed.is_main():
             write_text(root / 'options.yml', options.to_yaml())
             Report(options.name, results, protocols, made, options.published).write(root)
-            logger.info('results of %s, in %s:\n%s', options.name, root, (root / 'metrics.md').read_text())
+            logger.info('results of %s, in %s:\n%s', options.name, root, (root / 'metrics.md').read_text('utf-8'))
     return DONE
 
 

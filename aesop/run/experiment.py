@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
@@ -44,8 +44,17 @@ def lock(folder: Path) -> IO[str]:
     Raises:
         UserError: another process is writing the folder.
     """
+    require_files([folder / '.lock'])
     busy = f'{folder} is in use by another run; wait for it, stop it, or give this one another `name`'
     return files.lock(folder / '.lock', busy)
+
+
+def require_files(paths: Iterable[Path]) -> None:
+    """Raises UserError where something else has a file's name: to write there fails, or waits for ever."""
+    odd = [path for path in paths if (path.exists() or path.is_symlink()) and not path.is_file()]
+    if odd:
+        remedy = 'a folder, a FIFO or a link to nothing is where a file belongs; remove or rename it'
+        raise UserError([f'{path}: {remedy}' for path in odd])
 
 
 def describe_run() -> dict[str, Any]:
@@ -104,6 +113,9 @@ class Experiment:
         """
         if self.root.exists():
             self._lock = lock(self.root)
+            if resume or distributed.restarted():
+                names = ('metrics.jsonl', 'skipped.jsonl', 'options.yml', 'run.json')
+                require_files([*(self.root / name for name in names), *self.models.glob('*')])
         if (resume or self._was_restarted()) and (state := self.newest_state()) is not None:
             self._goes_on = True
             return state, []
@@ -132,7 +144,11 @@ class Experiment:
         about = self.root / 'run.json'
         if not distributed.restarted() or not about.exists():
             return False
-        return json.loads(about.read_text()).get('launch') == distributed.launch_id()
+        try:
+            return json.loads(about.read_bytes()).get('launch') == distributed.launch_id()
+        except (ValueError, AttributeError):
+            logger.warning('%s cannot be read; the run starts anew', about)
+            return False
 
     def newest_state(self) -> dict[str, Any] | None:
         """The newest state that reads back whole, None where none was saved; damaged ones are named in the log.
@@ -156,7 +172,7 @@ class Experiment:
         checkpoint.save(state, self.states / f'{state["iter"]}.state')
         keep = self.options.logger.keep_last
         if keep is not None:
-            for path in self._saved_states()[:-keep]:
+            for path in [path for path in self._saved_states() if path.is_file()][:-keep]:
                 path.unlink()
 
     def save_networks(self, networks: dict[str, dict[str, Any]], label: int | str) -> None:
@@ -181,6 +197,8 @@ class Experiment:
 def _load_state(path: str | Path) -> dict[str, Any]:
     """What the file holds, and its name under 'file'."""
     state = checkpoint.load(path)
+    if isinstance(state, dict) and {'iter', 'optimizers'} <= state.keys():  # BasicSR's
+        return {'iter': state['iter'], 'optimizers': state['optimizers'], 'file': str(path)}
     lacking = STATE_KEYS - state.keys() if isinstance(state, dict) else STATE_KEYS
     if lacking:
         raise UserError(

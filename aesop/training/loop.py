@@ -17,12 +17,14 @@ from aesop.data.datasets.realesrgan import RealESRGANDataset
 from aesop.data.degradation.pool import share_out
 from aesop.data.degradation.real import RealDegradation, build_degradation
 from aesop.errors import DONE, STOPPED, RunEnded, UserError, at
+from aesop.evaluation.autoencoder import autoencoder_quality
 from aesop.evaluation.evaluate import Metrics, build_metrics, evaluate
 from aesop.models import SRModel, build_model
 from aesop.options import Options
 from aesop.run import preflight
 from aesop.run.experiment import Experiment
 from aesop.run.logs import also_to, announce, open_scalars
+from aesop.training.basicsr_state import take_over
 from aesop.training.changes import check_changes
 from aesop.training.checkpointer import PATIENCE, AsyncCheckpointer, to_host
 from aesop.training.clock import Clock
@@ -224,6 +226,9 @@ class TrainingRun:
             self.scalars.add(values[dataset.name], self.iter, f'metrics/{dataset.name}')
             numbers = '  '.join(f'{name}: {value:.4f}' for name, value in values[dataset.name].items())
             logger.info('validation at %d, %s: %s', self.iter, dataset.name, numbers)
+            net = self.model.net_g_ema or self.model.net_g
+            if hasattr(net, 'encoder') and distributed.is_main():
+                logger.info('%s', autoencoder_quality(net, dataset, self.model.device) or 'no pairs: not assessed')
         if distributed.is_main():
             self.experiment.metrics.add({'iter': self.iter, 'datasets': values})
         self._keep_best(values)
@@ -295,9 +300,15 @@ class TrainingRun:
             UserError: it is the state of another run.
         """
         total, rank, count = self.options.train.total_iter, distributed.rank(), distributed.world_size()
+        if state['iter'] > total:
+            beyond = f'it is of iteration {state["iter"]}, beyond train.total_iter {total}: raise that'
+            raise UserError(f'{state["file"]}: {beyond}')
+        if 'optimizers' in state:
+            take_over(state, self.model, keep)
+            self.iter, self.samples = state['iter'], state['iter'] * count * self._batch_size()
+            seed_everything(self.options.manual_seed, self.iter, rank)
+            return
         with at(state['file']):
-            if state['iter'] > total:
-                raise UserError(f'it is of iteration {state["iter"]}, beyond train.total_iter {total}: raise that')
             if 'options' in state:
                 check_changes(state['options'], self.options.to_dict(), keep, force)
             self.model.load_state_dict(state['model'], keep)

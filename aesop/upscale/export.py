@@ -1,7 +1,7 @@
 """Writes a network for other programs, and compares what was written with PyTorch before it takes its place.
 
 The end of its name decides the format:
-  .safetensors  the tensors under their published names
+  .safetensors  the tensors under their published names; the header says what network they are of
   .onnx         `lq` (1, 3, h, w) -> `sr`, RGB in [0, 1]; any h and w, unless the network is of one size (`ape: true`)
   .pth          a file that the package spandrel recognises: RRDBNet and its older names (32 growth channels), SwinIR,
                 DRCT, SRVGGNetCompact (PReLU)
@@ -13,12 +13,15 @@ import io
 import warnings
 from collections.abc import Callable, Sequence
 from copy import deepcopy
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from aesop.archs.drct import DRCT
+from aesop.archs.pretrained import metadata
 from aesop.errors import UserError
 from aesop.utils import checkpoint
 from aesop.utils.files import atomic
@@ -28,8 +31,11 @@ TOLERANCE = 1e-4  # of the largest output, or of 1: well below half a step of 8 
 TRACED = (37, 21)  # height and width; no multiples of anything, so that all padding is in the graph
 
 
-def export(net: nn.Module, path: Path) -> float:
+def export(net: nn.Module, path: Path, block: dict[str, Any] | None = None) -> float:
     """Writes a network in evaluation mode in the format of the path's suffix; nothing is left of a wrong file.
+
+    Args:
+        block: what `build_network` made `net` of; it goes into the header of a safetensors file.
 
     Returns:
         The largest absolute difference between the outputs of the file and of `net`.
@@ -44,6 +50,8 @@ def export(net: nn.Module, path: Path) -> float:
     write, read, sizes = FORMATS[path.suffix]
     if getattr(net, 'img_size', None):
         sizes = [(net.img_size, net.img_size)]
+    if write is write_tensors:
+        write = partial(write_tensors, block=block)
     with atomic(path, suffixed=True) as aside:
         try:
             write(net, aside)
@@ -77,8 +85,9 @@ def compare(net: nn.Module, run: Run, sizes: Sequence[tuple[int, int]]) -> float
     return largest
 
 
-def write_tensors(net: nn.Module, path: Path) -> None:
-    checkpoint.save_network(path, checkpoint.network_state_dict(net))
+def write_tensors(net: nn.Module, path: Path, block: dict[str, Any] | None = None) -> None:
+    described = None if block is None else metadata(block, net.scale)
+    checkpoint.save_network(path, checkpoint.network_state_dict(net), metadata=described)
 
 
 def read_tensors(net: nn.Module, path: Path) -> Run:

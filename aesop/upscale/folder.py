@@ -22,6 +22,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from aesop.errors import UserError
 from aesop.evaluation.tiling import TiledPrediction, around, step_of
 from aesop.models.precision import Precision, hold
+from aesop.upscale.colour import CORRECTIONS
 from aesop.upscale.photo import FORMATS, Photo, levels, read_photo, write_bands, write_photo
 from aesop.utils.images import EXTENSIONS, image_size, list_images
 
@@ -47,6 +48,13 @@ class Outcome:
     done: int = 0
     skipped: int = 0
     problems: list[str] = field(default_factory=list)
+
+
+def beside(source: Path, scale: int, form: str) -> Path:
+    """Where results go by default: `photo_x4.png` beside `photo.jpg`, the folder `photos_x4` beside `photos`."""
+    source = source.resolve() if source.name in ('', '..') else source
+    name = source.name if source.is_dir() else source.stem
+    return source.with_name(f'{name}_x{scale}{"" if source.is_dir() else form}')
 
 
 def find_jobs(source: Path, output: Path, suffix: str, form: str | None, overwrite: bool) -> tuple[list[Job], Outcome]:
@@ -114,15 +122,27 @@ class Upscaler:
         tile: side of a tile in pixels; None: whole images, as long as the memory suffices.
         overlap: pixels around a tile.
         batch: tiles, or whole images, of equal size that the network gets at a time.
+        colour: see `aesop.upscale.colour.CORRECTIONS`; None: as the network makes them.
+        blend: pixels in which neighbouring tiles fade into each other.
     """
 
-    def __init__(self, net: nn.Module, runtime: Precision, tile: int | None, overlap: int, batch: int) -> None:
-        self.scale = net.scale
+    def __init__(
+        self,
+        net: nn.Module,
+        runtime: Precision,
+        tile: int | None,
+        overlap: int,
+        batch: int,
+        colour: str | None = None,
+        blend: int = 0,
+    ) -> None:
+        self.scale, self._correct = net.scale, CORRECTIONS.get(colour)
         self._net, self._runtime = runtime.prepare(net), runtime
         hold(self._net, runtime.dtype)
         runtime.compile(self._net)
         self._step = step_of(net)
-        self.predict = TiledPrediction(self._forward, net.scale, tile, overlap, self._step, batch)
+        self.predict = TiledPrediction(self._forward, net.scale, tile, overlap, self._step, batch, blend=blend)
+        self._whole_results = bool(colour or blend)
 
     def _forward(self, lq: Tensor, into: Callable[[Tensor], Tensor] = lambda sr: sr) -> Tensor:
         self._runtime.begin_step()
@@ -131,7 +151,9 @@ class Upscaler:
     @torch.inference_mode()
     def __call__(self, photos: list[Photo]) -> Tensor:
         """(N, 3, scale * h, scale * w) on the device, of photos of equal size; on a GPU maybe still computed."""
-        return self.predict(self._runtime.lay_out(torch.stack([photo.image() for photo in photos])))
+        lq = self._runtime.lay_out(torch.stack([photo.image() for photo in photos]))
+        sr = self.predict(lq)
+        return self._correct(sr, lq) if self._correct else sr
 
     @torch.inference_mode()
     def bands(self, photo: Photo, suffix: str) -> Iterator[Tensor]:
@@ -161,7 +183,7 @@ class Upscaler:
 
     def is_large(self, photo: Photo) -> bool:
         """Whether the result is better not held in memory."""
-        return bool(self.predict.tile) and self.scale**2 * math.prod(photo.size) > LARGE
+        return not self._whole_results and bool(self.predict.tile) and self.scale**2 * math.prod(photo.size) > LARGE
 
     def groups(self, photos: Iterable[Photo]) -> Iterator[list[Photo]]:
         """Photos in order; those of equal size that follow each other together, if they are no larger than a tile."""

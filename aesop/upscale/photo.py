@@ -64,7 +64,7 @@ def read_photo(path: Path) -> Photo:
         data = path.read_bytes()
     except OSError as error:
         raise UserError(f'{path}: it cannot be read ({error.strerror})') from error
-    colours = decode_image(data, path)
+    colours = decode_image(data, path, strict=False)
     try:
         with Image.open(BytesIO(data)) as header:
             grey, icc = header.mode in GREY, header.info.get('icc_profile')

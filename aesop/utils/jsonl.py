@@ -35,16 +35,16 @@ class Lines:
         self.flush()
 
     def keep(self, wanted: Callable[[dict[str, Any]], bool]) -> None:
-        """Drops the lines that are not wanted, and one that a kill has cut off."""
+        """Drops the lines that are not wanted, and those that a kill has cut off or that are no text."""
         if not self.path.exists():
             return
         kept = []
-        for line in self.path.read_text(encoding='utf-8').splitlines():
+        for line in self.path.read_bytes().splitlines():
             try:
                 if wanted(json.loads(line)):
-                    kept.append(line + '\n')
-            except (json.JSONDecodeError, KeyError):
-                logger.warning('%s: a line that was cut off is dropped', self.path)
+                    kept.append(line.decode() + '\n')
+            except (ValueError, LookupError, TypeError):  # no JSON, no UTF-8, or no such entry
+                logger.warning('%s: a line that was cut off or damaged is dropped', self.path)
         write_text(self.path, ''.join(kept))
 
     def flush(self) -> None:
@@ -52,7 +52,7 @@ class Lines:
             return
         size = self.path.stat().st_size if self.path.exists() else 0
         try:
-            with open(self.path, 'a') as file:
+            with open(self.path, 'a', encoding='utf-8') as file:
                 file.write(self._unwritten)
                 file.flush()
                 os.fsync(file.fileno())

@@ -96,5 +96,5 @@ def test_a_real_world_batch_has_sharpened_targets():
 def test_options_that_do_not_train_are_told(capsys):
     assert main(['-opt', str(OPTIONS / 'test_bicubic.yml'), '--device', 'cpu']) == 2
     assert 'aesop benchmark: ' in capsys.readouterr().err
-    assert main(['-opt', str(OPTIONS / 'demo/psnr.yml'), '--device', 'cuda:99']) == 2
+    assert main(['-opt', str(OPTIONS / 'demo/gan_pix.yml'), '--device', 'cuda:99']) == 2
     assert 'there is no device cuda:99' in capsys.readouterr().err

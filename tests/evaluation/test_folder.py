@@ -10,6 +10,7 @@ from aesop.evaluation.folder import matched
 from aesop.utils.images import read_image, save_image
 from aesop.utils.imresize import imresize
 from tests.commands import command
+from tests.tiny import backbones  # noqa: F401  (a fixture)
 
 evaluate = command('evaluate')
 
@@ -137,3 +138,17 @@ def test_names_that_leave_a_choice():
     assert problems['b'] == problems['c_x4'] == 'there is no image for it'
     assert problems['c'] == 'belongs to any of c_x4, c_HR; rename it'
     assert problems['d'] == 'belongs to no ground truth'
+
+
+@pytest.mark.usefixtures('backbones')
+def test_a_protocol_names_its_metrics(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    noise = np.random.default_rng(0).integers(0, 256, (2, 200, 200, 3), dtype=np.uint8)
+    for folder, image in zip(('gt', 'sr'), noise):
+        save_image(tmp_path / folder / 'a.png', image)
+    assert evaluate(['sr', '--gt', 'gt', '--protocol', 'ntire']) == 0
+    scores = report('sr')['datasets']
+    (of_set,) = scores.values()
+    assert of_set.keys() == {'ntire', 'lpips', 'dists', 'clipiqa', 'maniqa', 'musiq', 'niqe'}
+    parts = of_set['clipiqa'] + of_set['maniqa'] + of_set['musiq'] / 100 + max(0, (10 - of_set['niqe']) / 10)
+    assert of_set['ntire'] == pytest.approx(2 - of_set['lpips'] - of_set['dists'] + parts, abs=1e-4)

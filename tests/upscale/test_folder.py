@@ -8,6 +8,8 @@ from PIL import Image
 
 from aesop.archs import build_network
 from aesop.errors import UserError
+from aesop.metrics.detail import DetailRatio
+from aesop.metrics.psnr_ssim import psnr
 from aesop.models import build_model
 from aesop.models.precision import Precision
 from aesop.options import load_options
@@ -15,6 +17,7 @@ from aesop.upscale import folder
 from aesop.upscale.folder import Outcome, Upscaler, find_jobs, run
 from aesop.utils import checkpoint
 from aesop.utils.images import read_image, save_image, to_tensor, to_uint8
+from aesop.utils.imresize import imresize
 from tests.commands import command
 from tests.golden import fill_
 
@@ -290,3 +293,24 @@ def test_a_large_png_that_breaks_off_leaves_nothing(where, images, weights, monk
     assert command(images, weights, '--tile', '16') == 2
     assert told in capsys.readouterr().err
     assert files(images.with_name('out')) == []
+
+
+def test_results_lie_beside_the_input_by_default(images, weights):
+    assert main([str(images / '0.png'), '--weights', str(weights), '--device', 'cpu']) == 0
+    assert read_image(images / '0_x2.png').shape == (60, 48, 3)
+    assert main([str(images / 'a'), '--weights', str(weights), '--device', 'cpu']) == 0
+    assert files(images / 'a_x2') == ['2.png', '3.png', 'b/4.png']
+
+
+def test_the_network_of_the_package_beats_bicubic_without_a_word_about_weights(tmp_path):
+    """PSNR and the detail of a photograph that it was not trained on."""
+    from skimage import data
+
+    gt = to_tensor(data.coffee()[60:220, 160:352])
+    save_image(tmp_path / 'photo.png', imresize(gt, 1 / 4).clamp(0, 1))
+    assert main([str(tmp_path / 'photo.png'), '--device', 'cpu']) == 0
+    sr = to_tensor(read_image(tmp_path / 'photo_x4.png'))
+    bicubic = imresize(to_tensor(read_image(tmp_path / 'photo.png')), 4)
+    assert psnr(sr[None], gt[None]) > psnr(bicubic[None], gt[None]) + 0.3
+    detail = DetailRatio(crop_border=4)
+    assert 0.2 < detail(sr, gt) < 2 and detail(bicubic, gt) < 0.05
