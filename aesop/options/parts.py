@@ -32,7 +32,8 @@ def import_plugins(data: dict[str, Any]) -> Iterator[Problem]:
     for i, name in enumerate(plugins if isinstance(plugins, list) else []):
         if isinstance(name, str) and re.fullmatch(r'\w+(\.\w+)*', name):
             try:
-                importlib.import_module(name)
+                with importlib.import_module('aesop.archs.basicsr_shim').present():  # files in BasicSR's style
+                    importlib.import_module(name)
             except Exception as error:  # whatever a user's module does wrong
                 yield ('plugins', i), f'cannot import {name}: {type(error).__name__}: {error}'
 

@@ -184,7 +184,7 @@ class Dataset(Part):
 
 
 class Optimizer(Part):
-    """An optimiser of `torch.optim` by its name; the keys that are not listed here are its arguments."""
+    """An optimiser of `torch.optim` or of pytorch-optimizer by its name; the keys not listed here are its arguments."""
 
     registry = OPTIMIZERS
 
@@ -315,6 +315,11 @@ class Val(Block):
 
     val_freq: Positive = Field(5000, description='Iterations between two validations.')
     val_start_iter: Count = Field(0, description='First iteration that is validated.')
+    patience: Positive | None = Field(
+        None,
+        description='End the run after so many validations in a row without a better first metric on the first set; '
+        'default: never.',
+    )
     save_img: bool = Field(False, description='Write the images.')
     suffix: FileName | None = Field(None, description='Added to the names of the images.')
     precision: Literal['fp32', 'bf16', 'fp16', 'auto'] = Field(

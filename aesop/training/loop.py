@@ -133,6 +133,9 @@ class TrainingRun:
             if self.iter > first:
                 self.save(stop, last=True)
         self.scalars.close()
+        if self._out_of_patience():
+            logger.info('ended at iteration %d: no validation has beaten that at %d', self.iter, self.best['iter'])
+            return DONE
         if self.iter < total:
             logger.info('stopped by a signal at iteration %d, saved; go on with --auto_resume', self.iter)
             return STOPPED
@@ -158,7 +161,7 @@ class TrainingRun:
                 self._log(terms, total)
             if self.datasets and self._due(self.options.val.val_freq, self.options.val.val_start_iter):
                 self._validate_or_save(stop)
-            if stopping:
+            if stopping or self._out_of_patience():
                 break
             checkpoint_due = self.iter < total and self._due(self.options.logger.save_checkpoint_freq)
             if (checkpoint_due or save_now) and not self.health.skips:  # the last good state is from before them
@@ -232,6 +235,12 @@ class TrainingRun:
         if distributed.is_main():
             self.experiment.metrics.add({'iter': self.iter, 'datasets': values})
         self._keep_best(values)
+
+    def _out_of_patience(self) -> bool:
+        """Whether `val.patience` validations in a row have not beaten the best one."""
+        if self.options.val.patience is None or 'iter' not in self.best:
+            return False
+        return self.iter - self.best['iter'] >= self.options.val.patience * self.options.val.val_freq
 
     def _validate_or_save(self, stop: list[int]) -> None:
         """Validates; where that ends in a user's mistake, which all ranks are told, what was trained is saved first."""

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from aesop.archs import build_network, spandrel
-from aesop.archs.pretrained import architecture_of, shipped
+from aesop.archs.pretrained import architecture_of
 from aesop.errors import UserError, at
 from aesop.options import load_options
 from aesop.utils.checkpoint import StateDict, esrgan_name, find_weights, fit, load, read_weights
@@ -36,7 +36,7 @@ def load_generator(weights: str | Path, arch: str | None = None, key: str | None
     Raises:
         UserError: the file cannot be read, has no entry `key`, is of no known network, or of none for RGB images.
     """
-    path = find_weights(shipped(weights))
+    path = find_weights(weights)
     state, used = read_weights(path, key or 'params_ema')
     if key and used != key:
         raise UserError(f'{path} has no `{key}`: leave --key away, or correct it')

@@ -264,7 +264,9 @@ def test_a_step_on_the_gpu_waits_for_nothing(vgg_file, settings):  # noqa: F811
 
 def auto_model(monkeypatch, answer, state=None):
     asked = []
-    monkeypatch.setattr(runtime, 'choose_precision', lambda device: (asked.append(device.type), (answer, 'a reason'))[1])
+    monkeypatch.setattr(
+        runtime, 'choose_precision', lambda device: (asked.append(device.type), (answer, 'a reason'))[1]
+    )
     torch.manual_seed(0)
     options = options_of('SRModel', {'pixel_opt': {'type': 'L1Loss'}}, {**G, 'num_feat': 16})
     settings = {'runtime': {'precision': 'auto'}, 'val': {'precision': 'auto'}}
