@@ -101,16 +101,20 @@ class TiledPrediction:
         self.overlap = self._rounded(overlap)
         self.batch, self.progress = batch, progress
 
-    def __call__(self, lq: Tensor) -> Tensor:
+    def __call__(self, lq: Tensor, then: Callable[[Tensor], Tensor] | None = None) -> Tensor:
         """(N, 3, h, w) -> (N, 3, scale * h, scale * w).
+
+        Args:
+            then: what becomes of each tile's prediction, e.g. 8 bits, so that the whole takes less memory.
 
         Raises:
             UserError: the memory does not suffice for the smallest tile.
         """
+        predict = self._predict if then is None else lambda x: then(self._predict(x))
         while True:
             tile = self.tile or max(lq.shape[-2:])
             try:
-                return self._tiled(self._predict, lq, self._scale, tile, self.overlap, self.batch, self.progress)
+                return self._tiled(predict, lq, self._scale, tile, self.overlap, self.batch, self.progress)
             except RuntimeError as error:
                 if not is_out_of_memory(error):
                     raise

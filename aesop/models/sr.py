@@ -92,10 +92,10 @@ class SRModel:
 
     # Building
 
-    def __init__(self, options: Options, device: torch.device) -> None:
+    def __init__(self, options: Options, device: torch.device, chosen: Mapping[str, str] | None = None) -> None:
         self.options = options
         self.device = device
-        self.precision = Precision(options, device)
+        self.precision = Precision(options, device, chosen)
         self._nets: dict[str, nn.Module] = {}
         self._optimisers: dict[str, torch.optim.Optimizer] = {}
         self.net_g = self._build('g')
@@ -311,8 +311,8 @@ class SRModel:
         return states | {'net_g': states['net_g'] | average}
 
     def state_dict(self) -> State:
-        """Everything that training changes: networks, EMA, optimisers, and with fp16 the loss scale. Schedules are
-        functions of the iteration."""
+        """Everything that training changes: networks, EMA, optimisers, with fp16 the loss scale; and what `auto`
+        has become. Schedules are functions of the iteration."""
         optimisers = {
             name: {
                 'type': type(optimiser).__name__,
@@ -322,7 +322,8 @@ class SRModel:
             for name, optimiser in self._optimisers.items()
         }
         scale = {'loss_scale': self._gradient_step.state_dict()} if self.precision.scales_losses else {}
-        return {name: net.state_dict() for name, net in self._nets.items()} | optimisers | scale
+        chosen = {'precision': self.precision.chosen} if self.precision.chosen else {}
+        return {name: net.state_dict() for name, net in self._nets.items()} | optimisers | scale | chosen
 
     def load_state_dict(self, state: State, keep: Sequence[str] = ()) -> None:
         """Goes back to a state of `state_dict`.
@@ -337,7 +338,7 @@ class SRModel:
         names = [name.removeprefix('network_') for name in keep]
         kept = {part for name in names for part in (f'net_{name}', f'net_{name}_ema', f'optim_{name}')}
         nets, optimisers = ({k: v for k, v in all_.items() if k not in kept} for all_ in (self._nets, self._optimisers))
-        needed, given = nets.keys() | optimisers.keys(), state.keys() - kept - {'loss_scale'}
+        needed, given = nets.keys() | optimisers.keys(), state.keys() - kept - {'loss_scale', 'precision'}
         if needed != given:
             raise UserError(f'the state holds {sorted(given)}, this model needs {sorted(needed)}. {OTHER_RUN}')
         for name, net in nets.items():

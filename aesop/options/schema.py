@@ -287,10 +287,12 @@ class Train(Block):
 class Runtime(Block):
     """How the networks run. What they compute stays the same, up to rounding."""
 
-    precision: Literal['fp32', 'bf16', 'fp16'] = Field(
+    precision: Literal['fp32', 'bf16', 'fp16', 'auto'] = Field(
         'fp32',
         description='Numbers that the networks compute in during training; losses, weights, averages and the layers '
-        'that make images and logits stay in fp32. fp16 scales the losses, and is for GPUs.',
+        'that make images and logits stay in fp32. fp16 scales the losses, and is for GPUs. auto: bf16 (fp16 on GPUs '
+        'without it) where the device makes its products faster, tried out at the start, else fp32; a resumed run '
+        'keeps what was chosen.',
     )
     channels_last: Literal['auto'] | bool = Field(
         'auto', description='Keep images and weights channel by channel of a pixel in memory; auto: where it pays.'
@@ -326,7 +328,9 @@ class Val(Block):
         description='Added to the names of the images. `{name}` in it is the name of the run: with `"{name}"` images '
         'are called as by BasicSR.',
     )
-    precision: Literal['fp32', 'bf16', 'fp16'] = Field('fp32', description='Numbers that the network computes in.')
+    precision: Literal['fp32', 'bf16', 'fp16', 'auto'] = Field(
+        'fp32', description='Numbers that the network computes in; auto as in runtime.precision.'
+    )
     tile: Positive | None = Field(
         None, description='Side, in LR pixels, of the tiles that images are predicted in; default: whole images.'
     )

@@ -58,13 +58,13 @@ def train(
     datasets = distributed.on_all(lambda: preflight.prepare(options, ('train', 'val'), experiment.root, goes_on))
     training_set = datasets.pop('train')
     seed_everything(options.manual_seed)  # the same on every rank: the networks must start alike
-    model = build_model(options, device)
+    state, keep = distributed.on_main(lambda: experiment.find_state(auto_resume))
+    model = build_model(options, device, state and state['model'])
     metrics = build_metrics(options, datasets, device, missing={})  # without those that cannot be had here
 
     degrade = build_degradation(options, device) if isinstance(training_set, RealESRGANDataset) else None
     run = TrainingRun(options, model, experiment, datasets, metrics, degrade, limit=2 if debug else None)
     seed_everything(options.manual_seed + distributed.rank())
-    state, keep = distributed.on_main(lambda: experiment.find_state(auto_resume))
     if state is not None:
         run.load_state(state, keep, force)
     distributed.on_main(lambda: experiment.start(run.iter))

@@ -45,7 +45,20 @@ def weights(tmp_path):
 
 
 def command(images, weights, *more):
-    return main([str(images), '-o', str(images.with_name('out')), '--weights', str(weights), '--device', 'cpu', *more])
+    return main(
+        [
+            str(images),
+            '-o',
+            str(images.with_name('out')),
+            '--weights',
+            str(weights),
+            '--device',
+            'cpu',
+            '--precision',
+            'fp32',
+            *more,
+        ]
+    )
 
 
 def files(path):
