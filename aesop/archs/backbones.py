@@ -4,6 +4,7 @@ import logging
 import os
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from aesop.errors import Unavailable, UserError
@@ -12,6 +13,9 @@ from aesop.utils import checkpoint
 logger = logging.getLogger(__name__)
 
 ARCHITECTURES = ('vgg19', 'vgg16', 'alexnet', 'squeezenet1_1')
+# torchvision's `features.J` of conv2 to conv10 in `vgg_r41.pth`, the encoder of LinearStyleTransfer (Li et al., CVPR
+# 2019) and RefVAE; its conv1 is a 1x1 convolution of the input.
+VGG_R41 = dict(zip((f'conv{i}' for i in range(2, 11)), (0, 2, 5, 7, 10, 12, 14, 16, 19)))
 INCEPTION = (
     'https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth'
 )
@@ -24,7 +28,8 @@ def backbone_state_dict(arch: str, weights: str | None = 'imagenet') -> dict[str
         arch: one of ARCHITECTURES.
         weights: `imagenet` (or None) for torchvision's IMAGENET1K_V1, or a file with a torchvision state dict, with or
             without the classifier. The folder in the environment variable AESOP_WEIGHTS is looked in first: for
-            torchvision's file name, ARCH.pth or ARCH_features*.pth, and for a relative `weights`.
+            torchvision's file name, ARCH.pth or ARCH_features*.pth, and for a relative `weights`. The names of
+            `vgg_r41.pth` are translated; its first convolution becomes `input.weight` and `input.bias`.
 
     Raises:
         UserError: an unknown architecture; no such file, or another network's; nothing local and no download.
@@ -33,10 +38,26 @@ def backbone_state_dict(arch: str, weights: str | None = 'imagenet') -> dict[str
         raise UserError(f'there is no backbone "{arch}"; known: {", ".join(ARCHITECTURES)}')
     path = None if weights in (None, 'imagenet') else backbone_file(weights)
     state, source = _state_dict(arch, _url(arch), path, f'{arch}.pth', f'{arch}_features*.pth')
-    features = {name: t.float() for name, t in state.items() if name.startswith('features.')}
+    if 'features.0.weight' not in state and 'conv10.weight' in state:
+        layers = {'conv1': 'input'} | {name: f'features.{index}' for name, index in VGG_R41.items()}
+        state = {f'{layers[name]}.{kind}': state[f'{name}.{kind}'] for name in layers for kind in ('weight', 'bias')}
+    features = {name: t.float() for name, t in state.items() if name.startswith(('features.', 'input.'))}
     if not features:
         raise UserError(f'{source} holds no `features.*` tensors: it is not a torchvision state dict of {arch}')
     return features
+
+
+def fetch_backbone(arch: str) -> None:
+    """Has torchvision's weights of `arch` here: in AESOP_WEIGHTS, or where PyTorch keeps what it downloads.
+
+    Raises:
+        Unavailable: they are in neither place, and could not be downloaded.
+    """
+    url = _url(arch)
+    name = url.rsplit('/', 1)[-1]
+    kept = Path(torch.hub.get_dir(), 'checkpoints', name)
+    if not kept.is_file() and _local(name, f'{arch}.pth', f'{arch}_features*.pth') is None:
+        _download(arch, url)
 
 
 def inception_state_dict(weights: str | None = 'imagenet') -> dict[str, Tensor]:
@@ -55,12 +76,16 @@ def inception_state_dict(weights: str | None = 'imagenet') -> dict[str, Tensor]:
 
 def _state_dict(arch: str, url: str, path: Path | None, *names: str) -> tuple[dict[str, Tensor], str]:
     """The state dict in `path`, or in the first file of AESOP_WEIGHTS with one of `names`, or at `url`; its source."""
-    if path is None and _folder():
-        found = (file for name in (url.rsplit('/', 1)[-1], *names) for file in sorted(_folder().glob(name)))
-        path = next(found, None)
+    path = path or _local(url.rsplit('/', 1)[-1], *names)
     state = checkpoint.load(path) if path else _download(arch, url)
     logger.info('%s: weights from %s', arch, path or url)
     return state if isinstance(state, dict) else {}, str(path or url)
+
+
+def _local(*names: str) -> Path | None:
+    """The first file of AESOP_WEIGHTS with one of these names."""
+    folder = _folder()
+    return next((file for name in names for file in sorted(folder.glob(name))), None) if folder else None
 
 
 def backbone_file(weights: str) -> Path:
@@ -91,6 +116,12 @@ def _download(arch: str, url: str) -> dict[str, Tensor]:
         return load_state_dict_from_url(url, map_location='cpu', check_hash=True, weights_only=True)
     except (OSError, RuntimeError) as error:  # no network, no space; a wrong hash
         raise Unavailable(
-            f'the weights of {arch} could not be downloaded ({error}): fetch {url} on a machine with internet access, '
-            'put the file into a folder and set the environment variable AESOP_WEIGHTS to that folder'
+            f'the weights of {arch} could not be downloaded ({error}): fetch {url} on a machine with internet access'
+            f'{_by_command(url)}, put the file into a folder and set the environment variable AESOP_WEIGHTS to that '
+            'folder'
         ) from error
+
+
+def _by_command(url: str) -> str:
+    name = next((name for name, entry in checkpoint.manifest().items() if entry.get('url') == url), None)
+    return f' (`aesop download {name}` does so)' if name else ''

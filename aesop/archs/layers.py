@@ -4,6 +4,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -54,6 +55,39 @@ def recompute(again: bool, function: Callable[..., Tensor], *inputs: Tensor) -> 
     if again and torch.is_grad_enabled():
         return checkpoint(function, *inputs, use_reentrant=False)
     return function(*inputs)
+
+
+class ConstantConv2d(nn.Module):
+    """A frozen convolution, its tensors non-persistent buffers.
+
+    So a frozen network inside a trained one is moved and copied with it, stays out of its `state_dict`, and is unknown
+    to optimisers.
+    """
+
+    weight: Tensor
+    bias: Tensor
+
+    def __init__(self, conv: nn.Conv2d) -> None:
+        super().__init__()
+        self.padding, self.padding_mode = conv.padding, conv.padding_mode
+        self.register_buffer('weight', conv.weight.detach(), persistent=False)
+        self.register_buffer('bias', conv.bias.detach(), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.padding_mode == 'zeros':
+            return F.conv2d(x, self.weight, self.bias, padding=self.padding)
+        vertical, horizontal = self.padding
+        x = F.pad(x, [horizontal, horizontal, vertical, vertical], mode=self.padding_mode)
+        return F.conv2d(x, self.weight, self.bias)
+
+
+def make_constant(net: nn.Module) -> nn.Module:
+    """`net` with each of its convolutions, of stride 1, as a ConstantConv2d."""
+    for parent in list(net.modules()):
+        for name, layer in list(parent.named_children()):
+            if isinstance(layer, nn.Conv2d):
+                setattr(parent, name, ConstantConv2d(layer))
+    return net
 
 
 def use_plain(net: nn.Module, plain: bool = True) -> nn.Module:

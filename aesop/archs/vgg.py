@@ -32,7 +32,10 @@ class VGGFeatures(nn.Module):
         vgg_type: vgg19 or vgg16.
         use_input_norm: the input is in [0, 1] and is normalised with ImageNet's mean and standard deviation.
         range_norm: the input is in [-1, 1] and is brought to [0, 1] first.
-        weights: see `backbone_state_dict`.
+        weights: see `backbone_state_dict`. A file may hold a first 1x1 convolution of the input (`vgg_r41.pth` does),
+            which then takes the place of the normalisation.
+        padding_mode: of the convolutions: zeros, as the network was trained, or reflect, as style transfer has it.
+        width: channels of the first block; VGG has 64, other widths need weights of their own.
 
     Attributes:
         plain: keep what comes before every ReLU; see `aesop.archs.layers.use_plain`.
@@ -49,6 +52,8 @@ class VGGFeatures(nn.Module):
         use_input_norm: bool = True,
         range_norm: bool = False,
         weights: str | None = 'imagenet',
+        padding_mode: str = 'zeros',
+        width: int = 64,
     ) -> None:
         super().__init__()
         if vgg_type not in CONVS_PER_BLOCK:
@@ -68,11 +73,18 @@ class VGGFeatures(nn.Module):
         channels = 3
         for index, name in enumerate(self.order):
             if name.startswith('conv'):
-                width = CHANNELS[int(name[4]) - 1]
-                device = 'meta' if shapes_only() else 'cpu'
-                conv = nn.utils.skip_init(nn.Conv2d, channels, width, 3, padding=1, device=device)
+                out_channels = CHANNELS[int(name[4]) - 1] * width // CHANNELS[0]
+                conv = nn.utils.skip_init(
+                    nn.Conv2d,
+                    channels,
+                    out_channels,
+                    3,
+                    padding=1,
+                    padding_mode=padding_mode,
+                    device='meta' if shapes_only() else 'cpu',
+                )
                 self.convs[name] = conv
-                channels = width
+                channels = out_channels
                 if shapes_only():
                     continue
                 tensors = {kind: state.get(f'features.{index}.{kind}') for kind in ('weight', 'bias')}
@@ -81,8 +93,12 @@ class VGGFeatures(nn.Module):
                         f'the weights "{weights}" are not those of {vgg_type}: features.{index} is missing or differs'
                     )
                 conv.load_state_dict(tensors)
-        self.register_buffer('mean', torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1))
-        self.register_buffer('std', torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1))
+        self.first = None
+        if 'input.weight' in state:
+            self.first = nn.Conv2d(3, 3, 1)
+            self.first.load_state_dict({kind: state[f'input.{kind}'] for kind in ('weight', 'bias')})
+        self.register_buffer('mean', torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer('std', torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1), persistent=False)
         self.requires_grad_(False).eval()
 
     def train(self, mode: bool = True) -> 'VGGFeatures':
@@ -92,7 +108,9 @@ class VGGFeatures(nn.Module):
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         if self.range_norm:
             x = (x + 1) / 2
-        if self.use_input_norm:
+        if self.first is not None:
+            x = self.first(x)
+        elif self.use_input_norm:
             x = (x - self.mean) / self.std
         features = {}
         for before, name in zip(['', *self.order], self.order):

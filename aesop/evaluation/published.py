@@ -1,4 +1,4 @@
-"""The numbers that the paper and the README of its code print, each with its place: `docs/published_results.json`."""
+"""The numbers that papers print, each with its place: `published_results.json`."""
 
 import json
 import re
@@ -11,7 +11,7 @@ from typing import Any
 from aesop.errors import UserError
 from aesop.registry import did_you_mean
 
-FILE = Path(__file__).parents[2] / 'docs/published_results.json'
+FILE = Path(__file__).with_name('published_results.json')
 # Our names -> the paper's, without what `key_of` drops.
 SAME = {'stabilisedpsnr': 'psnr', 'patchfid': 'pfid', 'clipiqaresnet': 'clipiqa'}
 
@@ -30,6 +30,7 @@ class Published:
     method: str
     backbone: str | None
     patch: int | None
+    scale: int
     dataset: str
     metric: str
     value: float
@@ -43,8 +44,9 @@ class Published:
 
     @property
     def name(self) -> str:
-        """What a table's column is called here, e.g. `RRDB AESOP 128`."""
-        return ' '.join(str(part) for part in (self.backbone, self.method, self.patch) if part is not None)
+        """What a table's column is called here, e.g. `RRDB AESOP 128`; the scale is said where it is not 4."""
+        scale = None if self.scale == 4 else f'x{self.scale}'
+        return ' '.join(str(part) for part in (self.backbone, self.method, self.patch, scale) if part is not None)
 
 
 @cache
@@ -57,19 +59,19 @@ def published() -> tuple[Published, ...]:
     if not FILE.is_file():
         raise UserError(f'{FILE}: there is no such file, and it holds the published numbers; get it from the project')
     content = json.loads(FILE.read_text(encoding='utf-8'), parse_float=Decimal)
-    keys = ('backbone', 'method', 'patch', 'dataset', 'metric')
-    disputed = {tuple(entry[key] for key in keys) for entry in content['disagreements']}
+    keys = ('backbone', 'method', 'patch', 'scale', 'dataset', 'metric')
+    disputed = {tuple(({'scale': 4} | entry)[key] for key in keys) for entry in content['disagreements']}
     rows = []
     for table in content['tables']:
         for row in table['rows']:
             for column, value in zip(table['columns'], row['values'], strict=True):
                 if value is None:
                     continue
-                where: dict[str, Any] = {**table.get('common', {}), **column, **row}
+                where: dict[str, Any] = {'scale': 4, **table.get('common', {}), **column, **row}
                 key = {name: where[name] for name in keys}
                 place = {'source': table['source'], 'table': table['table'], 'note': table.get('note', '')}
                 place |= {'row': row['label'], 'column': column['label'], 'disputed': tuple(key.values()) in disputed}
-                rows.append(Published(**key, **place, value=float(value), digits=-value.as_tuple().exponent))
+                rows.append(Published(**key, **place, value=float(value), digits=-Decimal(value).as_tuple().exponent))
     return tuple(rows)
 
 
@@ -79,6 +81,7 @@ def find(
     method: str | None = None,
     backbone: str | None = None,
     patch: int | None = None,
+    scale: int | None = None,
     dataset: str | None = None,
     metric: str | None = None,
 ) -> list[Published]:
@@ -105,6 +108,7 @@ def find(
         if all(key_of(getattr(row, field)) == key for field, key in keys.items())
         and backbone in (None, row.backbone)
         and patch in (None, row.patch)
+        and scale in (None, row.scale)
     ]
 
 
@@ -113,17 +117,23 @@ def names() -> list[str]:
     return list(dict.fromkeys(row.name for row in published()))
 
 
-def other_protocol(protocol: dict[str, Any]) -> str:
-    """How a metric was measured otherwise than for the paper (its Appendix A, all at x4), '' where nothing is known.
+def other_protocol(protocol: dict[str, Any], row: Published | None = None) -> str:
+    """How a metric was measured otherwise than the published number, '' where nothing is known.
 
     Args:
         protocol: of a metric, as `metrics.json` has it.
+        row: the published number; None is one of the AESOP paper (its Appendix A, all at x4).
     """
     kind = protocol.get('metric')
+    if row and row.source == 'refvae' and kind == 'LRPSNR':
+        return 'of images reduced by antialiased bicubic, and not by sampled bicubic'
+    if row and row.source == 'ntire':
+        return ''
+    border = row.scale if row else 4
     if kind == 'AEPSNR':
         return 'by its own auto-encoder, and not that of the paper'
     if kind in ('PSNR', 'StabilisedPSNR', 'SSIM'):
-        wanted = {'colour': 'Y (BT.601)', 'crop_border': 4}
+        wanted = {'colour': 'Y (BT.601)', 'crop_border': border}
     else:
         wanted = {'backbone': 'alexnet', 'crop_border': 0} if kind == 'LPIPS' else {}
     found = {name: protocol.get(name) for name in wanted}

@@ -8,7 +8,20 @@ from typing import Any
 
 from torch import nn
 
-from aesop.losses import aesop, gan, gradient, ldl, lpf, perceptual, pixel, tv  # noqa: F401  (importing registers)
+from aesop.losses import (  # noqa: F401  (importing registers)
+    aesop,
+    gan,
+    gradient,
+    kl,
+    ldl,
+    lpf,
+    lpips,
+    perceptual,
+    pixel,
+    reduced,
+    statistics,
+    tv,
+)
 from aesop.losses.ldl import artifact_map
 from aesop.registry import LOSSES
 

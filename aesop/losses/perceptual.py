@@ -1,5 +1,6 @@
 """Distance between VGG features (Johnson et al., ECCV 2016), as used by ESRGAN, LDL and AESOP."""
 
+from functools import partial
 from typing import Literal
 
 import torch
@@ -14,7 +15,7 @@ DISTANCES = {
     'l1': F.l1_loss,
     'l2': F.mse_loss,
     'mse': F.mse_loss,
-    'fro': lambda a, b: torch.linalg.vector_norm(a - b),  # Frobenius norm over the whole batch, not averaged
+    'fro': lambda a, b, reduction: torch.linalg.vector_norm(a - b),  # Frobenius norm over the whole batch, not averaged
 }
 
 
@@ -37,6 +38,7 @@ class PerceptualLoss(nn.Module):
         range_norm: inputs lie in [-1, 1] instead of [0, 1].
         perceptual_weight, style_weight: factor of each term; a term of weight 0 is neither computed nor returned.
         criterion: distance of both terms: 'l1', 'l2' (= 'mse') or 'fro'.
+        reduction: of l1 and l2: 'mean' or 'sum' over the elements of a layer.
         vgg_weights: local file, or 'imagenet' for torchvision's own.
     """
 
@@ -50,12 +52,14 @@ class PerceptualLoss(nn.Module):
         style_weight: float = 0.0,
         criterion: Literal[tuple(DISTANCES)] = 'l1',
         vgg_weights: str = 'imagenet',
+        reduction: Literal['mean', 'sum'] = 'mean',
     ) -> None:
         super().__init__()
         self.layer_weights = {name: weight for name, weight in layer_weights.items() if weight}
         self.perceptual_weight = perceptual_weight
         self.style_weight = style_weight
-        self.distance = choose('criterion', criterion, DISTANCES)
+        choose('reduction', reduction, {'mean': 'mean', 'sum': 'sum'})
+        self.distance = partial(choose('criterion', criterion, DISTANCES), reduction=reduction)
         self.vgg = VGGFeatures(list(self.layer_weights), vgg_type, use_input_norm, range_norm, vgg_weights)
 
     def forward(self, sr: Tensor, gt: Tensor) -> dict[str, Tensor]:

@@ -33,3 +33,22 @@ class WeightedTVLoss(nn.Module):
                 difference = difference * weight.narrow(dim, 0, weight.shape[dim] - 1)
             total = total + self.reduce(difference)
         return self.loss_weight * total
+
+
+@LOSSES.register()
+class SquaredTVLoss(nn.Module):
+    """loss_weight * (squared vertical differences + squared horizontal differences): smooth, and hard on edges.
+
+    Args:
+        loss_weight: factor of the loss.
+        reduction: 'mean' or 'sum' over the differences.
+    """
+
+    def __init__(self, loss_weight: float = 1.0, reduction: Literal['mean', 'sum'] = 'mean') -> None:
+        super().__init__()
+        self.loss_weight = loss_weight
+        self.reduce = choose('reduction', reduction, {'mean': torch.mean, 'sum': torch.sum})
+
+    def forward(self, sr: Tensor) -> Tensor:
+        """`sr`: (N, C, H, W)."""
+        return self.loss_weight * sum(self.reduce(sr.diff(dim=dim).square()) for dim in (-2, -1))

@@ -7,7 +7,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from aesop.metrics import autoencoded, detail, dists, fid, lpips, lr_psnr, no_reference, psnr_ssim  # noqa: F401
+from aesop.metrics import (  # noqa: F401  (importing registers)
+    autoencoded,
+    detail,
+    dists,
+    diversity,
+    fid,
+    lpips,
+    lr_psnr,
+    no_reference,
+    ntire,
+    psnr_ssim,
+)
 from aesop.metrics.metric import Metric
 from aesop.registry import METRICS
 

@@ -55,6 +55,7 @@ class ImageDataset(Dataset, ABC):
     """
 
     has_gt: ClassVar[bool] = True
+    image_keys: ClassVar[tuple[str, ...]] = ('lq', 'gt')  # the entries of a sample that are images
 
     name: str | None = None
     meta_info: str | None = None
@@ -97,7 +98,7 @@ class ImageDataset(Dataset, ABC):
 
     def finished(self, sample: Sample) -> Sample:
         """A sample of `stored`, or a batch of them with (N, h, w, 3) uint8 tensors, as float tensors."""
-        return {key: self._tensor(value) if key in ('lq', 'gt') else value for key, value in sample.items()}
+        return {key: self._tensor(value) if key in self.image_keys else value for key, value in sample.items()}
 
     def note_skipped(self, skipped: dict[int, str]) -> None:
         """Told of the images, by index, that could not be used for a sample, and why."""

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from aesop.data.datasets.base import below
-from aesop.data.datasets.crops import CropDataset
+from aesop.data.datasets.references import ReferencedDataset
 from aesop.data.datasets.transforms import Window
 from aesop.registry import DATASETS
 from aesop.utils.imresize import imresize
@@ -16,7 +16,7 @@ _MARGIN = 2  # low-resolution pixels that the antialiased kernel reaches beyond 
 
 @DATASETS.register()
 @dataclass(kw_only=True, eq=False, repr=False)
-class BicubicImageDataset(CropDataset):
+class BicubicImageDataset(ReferencedDataset):
     """Ground truths alone; the low-resolution image is MATLAB's bicubic, rounded to the ground truth's 8 or 16 bits.
 
     A crop of it is what the whole low-resolution image would show there, as if it had been made from the whole ground

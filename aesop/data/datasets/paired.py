@@ -6,8 +6,8 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from aesop.data.datasets.base import below
-from aesop.data.datasets.crops import CropDataset
 from aesop.data.datasets.meta_info import read_meta_info
+from aesop.data.datasets.references import ReferencedDataset
 from aesop.data.datasets.transforms import Window
 from aesop.data.storage.source import Size
 from aesop.errors import UserError
@@ -16,7 +16,7 @@ from aesop.registry import DATASETS
 
 @DATASETS.register()
 @dataclass(kw_only=True, eq=False, repr=False)
-class PairedImageDataset(CropDataset):
+class PairedImageDataset(ReferencedDataset):
     """Pairs of files that share their place below the two roots; suffixes may differ.
 
     A low-resolution side must be the ground truth's divided by `scale`, rounded down or up; both are then cut to the

@@ -154,7 +154,8 @@ def _remarks(result: Results, dataset: str, columns: Mapping[str, str | None]) -
     column = columns[result.name]
     for metric in result.means[dataset] if column else ():
         protocol = result.protocol(dataset, metric)
-        if (other := other_protocol(protocol)) and find(column, dataset=dataset, metric=protocol['metric']):
+        rows = find(column, dataset=dataset, metric=protocol.get('metric', metric))
+        if rows and (other := other_protocol(protocol, rows[0])):
             yield f'{label_of(metric)} was measured otherwise than the published one: {other}'
 
 

@@ -107,7 +107,7 @@ def _order(sets: Sets, most: int | None) -> list[tuple[str, int]]:
     """(data set, index) of the images to show, the sets in turn: what a limit cuts off, it cuts off all of them."""
     columns = []
     for name, (dataset, methods) in sets.items():
-        shown = [i for i, image in enumerate(dataset.names) if any(m.picture(name, image) for m in methods)]
+        shown = [i for i, image in enumerate(dataset.names) if any(m.pictures(name, image) for m in methods)]
         columns.append([(name, index) for index in shown[:most]])
     longest = max(map(len, columns), default=0)
     return [column[place] for place in range(longest) for column in columns if place < len(column)]
@@ -128,7 +128,8 @@ def _compare(
 ) -> Comparison:
     sample = dataset[index]
     image, gt, lq = sample['name'], sample.get('gt'), sample['lq']
-    paths = {method.name: path for method in methods if (path := method.picture(dataset.name, image))}
+    of_methods = [method.pictures(dataset.name, image) for method in methods]
+    paths = {name: path for of_method in of_methods for name, path in of_method.items()}
     results = {name: to_tensor(read_image(path)) for name, path in paths.items()}
     shape = next(iter(results.values())).shape if gt is None else gt.shape
     factor = shape[-2] // lq.shape[-2]
@@ -147,6 +148,9 @@ def _compare(
         if ae is not None:
             encoded = auto_encode(ae, gt)
             maps['aesop'] = {name: (auto_encode(ae, sr) - encoded).abs().mean(0) for name, sr in results.items()}
+    for solutions in (list(of_method) for of_method in of_methods if len(of_method) > 1):
+        spread = torch.stack([results[name] for name in solutions]).std(0).mean(0)
+        maps.setdefault('spread', {}).update(dict.fromkeys(solutions, spread))
     pictures = ({} if gt is None else {GT: gt}) | results | ({LQ: lq} if factor > 1 else {})
     for images in (pictures, *maps.values()):
         images |= {name: _middle(x, how.crop, factor if name == LQ else 1, factor) for name, x in images.items()}

@@ -3,6 +3,7 @@
 import json
 import math
 from dataclasses import dataclass
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -40,11 +41,15 @@ class Results:
         """How the metric was measured; empty where the results do not say."""
         return self.protocols.get(dataset, {}).get(metric, {})
 
-    def picture(self, dataset: str, image: str) -> Path | None:
-        """The image that was written for it, if any."""
+    def pictures(self, dataset: str, image: str) -> dict[str, Path]:
+        """What was written for an image, by what it is called beside others: the method's name, or that with the
+        number of the solution, where the method was asked for several."""
         suffix = f'_{self.options.val.suffix}' if self.options and self.options.val.suffix else ''
         path = self.folder / 'visualization' / dataset / f'{image}{suffix}.png'
-        return path if path.is_file() else None
+        if path.is_file():
+            return {self.name: path}
+        solutions = sorted(path.parent.glob(f'{escape(path.stem)}_sample[0-9][0-9][0-9][0-9][0-9].png'))
+        return {f'{self.name} {int(solution.stem[-5:]) + 1}': solution for solution in solutions}
 
     def dataset(self, name: str) -> ImageDataset | None:
         """The data set of this name, its images in [0, 1] whatever the network took; None where the options have none.

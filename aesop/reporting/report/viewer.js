@@ -5,14 +5,15 @@
     $('no-images').hidden = false;
     return;
   }
-  const KINDS = {picture: 'images', error: 'errors', aesop: 'L_AESOP maps'};
-  const MEANING = {error: '|SR − GT|, which L_pix is the mean of', aesop: '|AE(SR) − AE(GT)|, which L_AESOP is the mean of'};
+  const KINDS = {picture: 'images', error: 'errors', aesop: 'L_AESOP maps', spread: 'spread of solutions'};
+  const MEANING = {error: '|SR − GT|, which L_pix is the mean of', aesop: '|AE(SR) − AE(GT)|, which L_AESOP is the mean of',
+                   spread: 'standard deviation over the solutions of an image'};
   const SIDE = 256;  // of a patch's canvas
   const cache = new Map();
   let entry;  // of data.images
   let centre = [0.5, 0.5];  // of the patch, as a share of the image's sides
 
-  const kinds = ['picture', ...Object.keys(data.images[0].maps)];
+  const kinds = ['picture', ...new Set(data.images.flatMap((image) => Object.keys(image.maps)))];
   fill($('kind'), kinds.map((kind) => [kind, KINDS[kind]]));
   fill($('dataset'), [...new Set(data.images.map((image) => image.dataset))].map((name) => [name, name]));
 
@@ -48,7 +49,7 @@
     }
     $('image').value = place;
     const names = Object.keys(entry.pictures), methods = names.filter((name) => data.methods.includes(name));
-    for (const [id, fallback] of [['left', methods[0]], ['right', methods[1] ?? names[0]]]) {
+    for (const [id, fallback] of [['left', methods[0] ?? names[1]], ['right', methods[1] ?? names.at(methods.length ? 0 : 2)]]) {
       fill($(id), names.map((name) => [name, name]), names.includes($(id).value) ? $(id).value : fallback);
     }
     resize();

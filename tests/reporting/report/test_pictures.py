@@ -122,3 +122,21 @@ def test_images_that_the_test_left_out_are_not_missed(copied):
     save_image('lq/cat.png', imresize(read_image('gt/cat.png'), 1 / 4))
     save_image('lq/small.png', imresize(read_image('gt/small.png'), 1 / 4))
     assert [entry['name'] for entry in album([read_results('results/tiny')], Format(), None)[0]] == ['cat', 'small']
+
+
+def test_solutions_stand_side_by_side_with_their_spread(results, tmp_path):
+    """A method that was asked for three solutions: each is shown, and where they differ."""
+    tiny = read_results(shutil.copytree('results/tiny', tmp_path / 'tiny'))
+    path = tiny.folder / 'visualization/Set14/cat.png'
+    first = read_image(path)
+    path.unlink()
+    solutions = [np.clip(first.astype(int) + change, 0, 255).astype(np.uint8) for change in (0, 10, 20)]
+    for k, solution in enumerate(solutions):
+        save_image(path.with_name(f'cat_sample{k:05}.png'), solution)
+    cat = album([results[0], tiny], Format(), None)[0][0]
+    assert list(cat['pictures']) == ['Ground truth', 'bicubic', 'tiny 1', 'tiny 2', 'tiny 3', 'Input, bicubic', 'Input']
+    assert np.array_equal(decoded(cat['pictures']['tiny 3']), solutions[2])
+    assert cat['maps']['spread'].keys() == {'tiny 1', 'tiny 2', 'tiny 3'}
+    assert cat['maps']['error'].keys() >= {'tiny 1', 'tiny 2', 'tiny 3'}
+    want = np.stack(solutions).astype(np.float64).std(0, ddof=1).mean() / 255
+    assert cat['means']['spread']['tiny 1'] == pytest.approx(want, rel=1e-5)

@@ -16,7 +16,7 @@ def test_what_the_engine_wrote_is_read(in_made):
     assert results.means == written['datasets'] and results.images == written['images']
     assert results.images['Set14'].keys() == SIZES.keys()
     assert results.protocol('Set14', 'psnr')['crop_border'] == 4 and results.protocol('Set5', 'psnr') == {}
-    assert results.picture('Set14', 'cat').is_file() and results.picture('Set14', 'dog') is None
+    assert results.pictures('Set14', 'cat')['tiny'].is_file() and results.pictures('Set14', 'dog') == {}
     sample = results.dataset('Set14')[0]
     assert sample['name'] == 'cat' and sample['gt'].shape == (3, *SIZES['cat'])
     assert results.dataset('Set5') is None

@@ -1,0 +1,65 @@
+"""L1 between images made smaller: what is left of a pixel loss when fine texture is not looked at."""
+
+from collections.abc import Sequence
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from aesop.losses.pixel import L1Loss, Reduction
+from aesop.registry import LOSSES
+
+
+def reduce_size(x: Tensor, factor: int, antialias: bool = True) -> Tensor:
+    """PyTorch's bicubic (N, C, H, W) -> (N, C, H / factor, W / factor).
+
+    With `antialias` it is close to MATLAB's, apart from the borders; without, it skips pixels.
+    """
+    size = [side // factor for side in x.shape[-2:]]
+    return F.interpolate(x, size, mode='bicubic', align_corners=False, antialias=antialias)
+
+
+@LOSSES.register()
+class MultiSizeL1Loss(L1Loss):
+    """Sum of the L1 at several sizes (RefVAE, Eq. 6, as published: 1, 1/2 and 1/4).
+
+    Args:
+        factors: by which both images are made smaller, one after the other.
+        antialias: false is the published code's.
+        loss_weight, reduction: as of L1Loss.
+    """
+
+    def __init__(
+        self,
+        factors: Sequence[int] = (1, 2, 4),
+        antialias: bool = True,
+        loss_weight: float = 1.0,
+        reduction: Reduction = 'mean',
+    ) -> None:
+        super().__init__(loss_weight, reduction)
+        self.factors, self.antialias = tuple(factors), antialias
+
+    def forward(self, sr: Tensor, gt: Tensor) -> Tensor:
+        """`sr`, `gt`: (N, C, H, W)."""
+        loss = 0
+        for factor in self.factors:
+            pair = (sr, gt) if factor == 1 else (reduce_size(x, factor, self.antialias) for x in (sr, gt))
+            loss = loss + super().forward(*pair)
+        return loss
+
+
+@LOSSES.register()
+class LRConsistencyLoss(L1Loss):
+    """L1 between the reduced `sr` and `lq`.
+
+    Args:
+        antialias: false is the published RefVAE code's: it trains the network to be sampled, not reduced.
+        loss_weight, reduction: as of L1Loss.
+    """
+
+    def __init__(self, antialias: bool = True, loss_weight: float = 1.0, reduction: Reduction = 'mean') -> None:
+        super().__init__(loss_weight, reduction)
+        self.antialias = antialias
+
+    def forward(self, sr: Tensor, lq: Tensor) -> Tensor:
+        """`sr`: (N, C, scale * h, scale * w); `lq`: (N, C, h, w)."""
+        return super().forward(reduce_size(sr, sr.shape[-1] // lq.shape[-1], self.antialias), lq)

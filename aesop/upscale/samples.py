@@ -1,0 +1,99 @@
+"""Several solutions of each image, by a network that has them: with references, and noise from a seed."""
+
+import logging
+import zlib
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from aesop.data.datasets.references import References
+from aesop.errors import UserError
+from aesop.models.precision import Precision, hold
+from aesop.upscale.folder import Job, Outcome
+from aesop.upscale.photo import read_photo, write_photo
+from aesop.utils.images import to_tensor
+
+SIDE = 256  # of references, as in training
+
+logger = logging.getLogger(__name__)
+
+
+def several(net: nn.Module, ref: Path | None, samples: int, seed: int | None) -> bool:
+    """Whether `Sampler` is what upscales with this network.
+
+    Raises:
+        UserError: solutions or references are asked for, and the network has one solution alone.
+    """
+    if hasattr(net, 'noise_shape'):
+        return True
+    for flag, given in (('--ref', ref), ('--samples', samples > 1), ('--seed', seed is not None)):
+        if given:
+            raise UserError(f'{flag}: {type(net).__name__} has one solution for an image; leave {flag} away')
+    return False
+
+
+class Sampler:
+    """Solutions of a network by number; solution k of an image depends on the seed and the image's name.
+
+    Args:
+        net: takes `lq` and, as its class says, `ref` and `noise`.
+        ref: a reference image or a folder of them; None: the image is its own reference.
+        samples: solutions of each image.
+        seed: of references and noise; None: 0 for several solutions, and no noise, the network's mean, for one.
+    """
+
+    def __init__(self, net: nn.Module, runtime: Precision, ref: Path | None, samples: int, seed: int | None) -> None:
+        if ref is not None and 'ref' not in net.takes:
+            raise UserError(f'--ref: {type(net).__name__} takes no reference; leave it away')
+        if ref is not None and not ref.exists():
+            raise UserError(f'--ref: there is no file or folder {ref}')
+        self.samples, self._seed = samples, seed or 0
+        self._draws = samples > 1 or seed is not None
+        self._references = None if ref is None else References(ref, SIDE, self._seed)
+        if self._references and (problems := self._references.problems()):
+            raise UserError([f'--ref: {problem}' for problem in problems])
+        self._net, self._runtime = runtime.prepare(net), runtime
+        hold(self._net, runtime.dtype)
+
+    @torch.inference_mode()
+    def __call__(self, lq: Tensor, n: int, k: int) -> Tensor:
+        """(3, h, w) -> (3, scale * h, scale * w) on the CPU: solution k of the image that is number n."""
+        inputs: dict[str, Tensor | None] = {'lq': lq, 'ref': None, 'noise': None}
+        if self._references:
+            inputs['ref'] = to_tensor(self._references.read(self._references.path(n, k)))
+        if self._draws:
+            rng = np.random.default_rng((self._seed, n, k))
+            inputs['noise'] = torch.from_numpy(rng.standard_normal(self._net.noise_shape)).float()
+        self._runtime.begin_step()
+        given = {name: inputs[name] for name in self._net.takes if inputs[name] is not None}
+        output = self._runtime.call(self._net, **{name: self._runtime.lay_out(x[None]) for name, x in given.items()})
+        return (output['sr'] if isinstance(output, dict) else output)[0].float().cpu()
+
+
+def sample_name(target: Path, k: int) -> Path:
+    """name.png -> name_sample00003.png, as the challenge on the SR space names its files."""
+    return target.with_name(f'{target.stem}_sample{k:05}{target.suffix}')
+
+
+def run(sampler: Sampler, jobs: list[Job], outcome: Outcome, quality: int, overwrite: bool) -> None:
+    """Writes the solutions of each image; what becomes of each image is added to `outcome`."""
+    for job in tqdm(jobs, unit='image', disable=None):
+        n = zlib.crc32(job.target.stem.encode())  # of the name alone, whatever else is done
+        count = sampler.samples
+        targets = [job.target if count == 1 else sample_name(job.target, k) for k in range(count)]
+        missing = [k for k, target in enumerate(targets) if overwrite or not target.exists()]
+        if not missing:
+            outcome.skipped += 1
+            continue
+        try:
+            photo = read_photo(job.source)
+            for k in missing:
+                write_photo(targets[k], photo, sampler(photo.image, n, k), quality)
+            outcome.done += 1
+        except UserError as error:
+            outcome.problems += error.problems
+        except OSError as error:
+            outcome.problems.append(f'{job.source}: its results could not be written ({error.strerror})')
