@@ -2,22 +2,23 @@
 
 python scripts/ship_weights.py experiments/small_psnr 15000 -o aesop/weights/psnr_x4.safetensors
 
-The header of the safetensors file has `architecture` (the network's block, as JSON), `scale`, `recipe` (the options of
-the run that are not defaults, as JSON), `commit` and `iteration`. Exit code 2: something is wrong, said in a sentence.
+The header of the safetensors file has `architecture` (the network's block, as JSON), `scale`, `recipe` (data sets and
+training options of the run, as JSON) with its `recipe_sha256`, `commit` and `iteration`. Exit code 2: something is
+wrong, said in a sentence.
 """
 
 import argparse
 import json
 import sys
 from collections.abc import Sequence
+from hashlib import sha256
 from pathlib import Path
 
-from safetensors.torch import save_file
-
 from aesop.archs import build_network
+from aesop.archs.pretrained import metadata
 from aesop.errors import UserError
 from aesop.options import load_options
-from aesop.utils.checkpoint import load_network
+from aesop.utils.checkpoint import load_network, save_network
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,18 +40,13 @@ def ship(run: Path, iteration: int, output: Path) -> None:
     options = load_options(run / 'options.yml')
     net = build_network(options.network_g)
     load_network(net, run / 'models' / f'net_g_{iteration}.pth', 'params_ema')
-    recipe = {key: options.to_dict()[key] for key in ('name', 'model_type', 'datasets', 'train')}
-    metadata = {
-        'format': 'pt',
-        'architecture': json.dumps(options.to_dict()['network_g']),
-        'scale': str(options.scale),
-        'recipe': json.dumps(recipe),
-        'commit': json.loads((run / 'run.json').read_text())['git']['commit'],
-        'iteration': str(iteration),
-    }
-    tensors = {name: tensor.half().contiguous() for name, tensor in net.state_dict().items()}
-    output.parent.mkdir(parents=True, exist_ok=True)
-    save_file(tensors, output, metadata)
+    about = options.to_dict()
+    recipe = json.dumps({key: about[key] for key in ('name', 'model_type', 'datasets', 'train')})
+    commit = json.loads((run / 'run.json').read_text())['git']['commit']
+    others = {'recipe': recipe, 'recipe_sha256': sha256(recipe.encode()).hexdigest()}
+    others |= {'commit': commit, 'iteration': str(iteration)}
+    tensors = {name: tensor.half() for name, tensor in net.state_dict().items()}
+    save_network(output, tensors, metadata=metadata(about['network_g'], options.scale, **others))
 
 
 if __name__ == '__main__':

@@ -1,6 +1,6 @@
 """Whether an auto-encoder is good enough for L_AESOP, on any pairs of images: said at the end of its validation."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,13 +57,18 @@ class AutoEncoderQuality:
 
 @torch.inference_mode()
 def autoencoder_quality(
-    ae: nn.Module, samples: Sequence[Mapping[str, Any]], device: torch.device | str = 'cpu'
+    ae: nn.Module,
+    samples: Sequence[Mapping[str, Any]],
+    device: torch.device | str = 'cpu',
+    call: Callable[..., Any] = nn.Module.__call__,
 ) -> AutoEncoderQuality | None:
     """Measures an auto-encoder on pairs `lq` (3, h, w) and `gt` (3, scale * h, scale * w) in [0, 1].
 
     Args:
-        ae: has `encoder`, `decoder` and `scale`, and is on `device`.
+        ae: gives with `also=('lr',)` its output as `sr` and its bottleneck as `lr`, as `AutoEncoder` does; has a scale,
+            and is on `device`.
         samples: as a data set gives them; at most IMAGES are looked at, evenly spread.
+        call: `call(ae, gt, also=('lr',))`, for another precision than that of the weights.
 
     Returns:
         None where the samples have no `lq` or no `gt`.
@@ -77,9 +82,9 @@ def autoencoder_quality(
         if 'lq' not in sample or 'gt' not in sample:
             return None
         lq, gt = (sample[key][None].to(device) for key in ('lq', 'gt'))
-        bottleneck = ae.encoder(gt).float()
-        values = [psnr(ae.decoder(bottleneck.to(gt.dtype)).float(), gt), psnr(imresize(lq, ae.scale), gt)]
-        values += [255 * (x - lq).abs().mean()[None] for x in (bottleneck, imresize(gt, 1 / ae.scale))]
+        outputs = call(ae, gt, also=('lr',))
+        values = [psnr(outputs['sr'], gt), psnr(imresize(lq, ae.scale), gt)]
+        values += [255 * (x - lq).abs().mean()[None] for x in (outputs['lr'], imresize(gt, 1 / ae.scale))]
         measured.append(torch.cat([value.double().cpu() for value in values]))
     ae.train(training)
     return AutoEncoderQuality(len(measured), *torch.stack(measured).mean(0).tolist()) if measured else None

@@ -230,8 +230,9 @@ class TrainingRun:
             numbers = '  '.join(f'{name}: {value:.4f}' for name, value in values[dataset.name].items())
             logger.info('validation at %d, %s: %s', self.iter, dataset.name, numbers)
             net = self.model.net_g_ema or self.model.net_g
-            if hasattr(net, 'encoder') and distributed.is_main():
-                logger.info('%s', autoencoder_quality(net, dataset, self.model.device) or 'no pairs: not assessed')
+            if 'lr' in getattr(net, 'on_request', ()) and distributed.is_main():
+                quality = autoencoder_quality(net, dataset, self.model.device, self.model.precision.call)
+                logger.info('%s', quality or 'no pairs: the auto-encoder is not assessed')
         if distributed.is_main():
             self.experiment.metrics.add({'iter': self.iter, 'datasets': values})
         self._keep_best(values)
