@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo test test-report lint
+.PHONY: setup demo test test-report lint docs
 
 setup: .venv/installed
 
@@ -17,8 +17,7 @@ demo: setup
 	$(BIN)/python scripts/demo.py $(if $(DATA),--data '$(DATA)')
 
 # A process a core, each on one thread: small networks gain nothing from more. A worker that dies ends the run instead
-# of hanging it. Some virtual machines announce AMX and kill the process that uses it: oneDNN is kept from that.
-test: export ONEDNN_MAX_CPU_ISA ?= AVX512_CORE_BF16
+# of hanging it.
 test: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --max-worker-restart 0
 
@@ -36,3 +35,12 @@ test-report: .venv/report-test
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+# The documentation as a site in site/; a broken link or reference is an error.
+docs: export NO_MKDOCS_2_WARNING = 1
+docs: .venv/docs
+	$(BIN)/mkdocs build --strict
+
+.venv/docs: .venv/installed
+	$(BIN)/pip install -e '.[docs]'
+	touch $@

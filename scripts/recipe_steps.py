@@ -10,7 +10,6 @@ import argparse
 import math
 import os
 import platform
-import resource
 import shutil
 import sys
 import time
@@ -31,12 +30,12 @@ from aesop.data.degradation.real import build_degradation
 from aesop.errors import UserError
 from aesop.models import SRModel, build_model
 from aesop.options import Options, load_options
+from aesop.utils.devices import peak_memory
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / 'docs/recipes.md'
 BEGIN, END = '<!-- scripts/recipe_steps.py writes from here -->', '<!-- to here -->'
 COLUMNS = 'recipe | patch | generator | discriminator | auto-encoder | seconds | peak memory | loss terms'
-RSS_UNIT = 1 if sys.platform == 'darwin' else 1024  # ru_maxrss is in KiB on Linux, in bytes on macOS
 
 
 def main() -> int:
@@ -68,7 +67,8 @@ def measure(file: str, vgg: str | None) -> str:
     """The table's row of an option file, after a step in which every loss term was finite and every network moved."""
     options = load_options(file)
     options.require('train')
-    overrides = [f'path.pretrain_network_{which}=~' for which in ('g', 'd', 'd_grad', 'decoder')]
+    starts = [key for key in type(options.path).model_fields if key.startswith('pretrain_network_')]
+    overrides = [f'path.{key}=~' for key in starts]
     if options.train.aesop_opt:
         overrides.append('train.aesop_opt.autoencoder_load=~')
     if vgg and options.train.perceptual_opt:
@@ -82,14 +82,14 @@ def measure(file: str, vgg: str | None) -> str:
     start = time.perf_counter()
     terms = {name: value.item() for name, value in model.step(batch, current_iter=1).items()}
     seconds = time.perf_counter() - start
-    gigabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * RSS_UNIT / 2**30
+    gigabytes = peak_memory(torch.device('cpu')) / 2**30
 
     assert all(map(math.isfinite, terms.values())), terms
     now = first_weights(model)
     assert not any(torch.equal(old, now[name]) for name, old in before.items()), 'a network did not move'
     ae = model.losses['aesop'].ae if 'aesop' in model.losses else None
     counts = [f'{parameters(net):,}' if net else '' for net in (model.net_g, model.net_d, ae)]
-    if options.network_d_grad:
+    if getattr(options, 'network_d_grad', None):
         counts[1] += ', twice'  # SPSR's two are alike
     losses = ', '.join(f'{name} {value:.3g}' for name, value in terms.items() if name.startswith('l_'))
     patch = options.datasets['train']['gt_size']

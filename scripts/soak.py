@@ -11,6 +11,7 @@ and position, and all validations.
 
 import argparse
 import contextlib
+import json
 import os
 import random
 import socket
@@ -42,6 +43,7 @@ OPTIONS: dict[str, Any] = {
     'model_type': 'AesopESRGANArtifactsDisModel',
     'scale': 4,
     'num_gpu': 0,
+    'dist_params': {'timeout': 60},
     'manual_seed': 7,
     'datasets': {
         'train': {
@@ -188,6 +190,13 @@ def compare(whole: Path, killed: Path) -> None:
         for name in states[0].keys() - {'elapsed', 'options'}:
             assert same(*(state[name] for state in states)), f'{path.name}: {name}'
     assert (whole / 'metrics.jsonl').read_text() == (killed / 'metrics.jsonl').read_text()
+    assert losses(whole) == losses(killed)
+
+
+def losses(folder: Path) -> list[tuple[int, dict[str, float]]]:
+    """Of every iteration, in order."""
+    entries = map(json.loads, (folder / 'train.jsonl').read_text().splitlines())
+    return [(entry['iter'], entry['losses']) for entry in entries]
 
 
 def same(a: Any, b: Any) -> bool:  # noqa: ANN401

@@ -1,7 +1,18 @@
-import pytest
-import torch
+import os
 
-from tests.small_results import coarse, in_made, inputs, made  # noqa: F401  (fixtures)
+import pytest
+
+from aesop.utils import probe
+
+# Some virtual machines announce AMX and kill the process that uses it: oneDNN, which reads this when it is first used,
+# is kept from it there. Processes that the tests start inherit it.
+if probe.may_trap() and probe.bf16_products().trap:
+    os.environ.setdefault('ONEDNN_MAX_CPU_ISA', probe.WITHOUT_AMX)
+
+import torch  # noqa: E402
+
+from tests.server import server  # noqa: E402, F401  (a fixture)
+from tests.small_results import coarse, in_made, inputs, made  # noqa: E402, F401  (fixtures)
 
 
 def pytest_collection_modifyitems(items):

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aesop.data.datasets.bicubic import BicubicImageDataset
+from aesop.errors import UserError
 from aesop.registry import DATASETS
 
 
 @DATASETS.register()
 @dataclass(kw_only=True, eq=False, repr=False)
 class FaultyDataset(BicubicImageDataset):
-    """`faults`: {sample: kill, hang or nan}. A kill happens once, noted in the file `killed`."""
+    """`faults`: {sample: kill, hang, user or nan}. A kill happens once, noted in the file `killed`."""
 
     faults: dict[str, str]
 
@@ -22,6 +23,8 @@ class FaultyDataset(BicubicImageDataset):
         fault = self.faults.get(str(n)) if self.gt_size else None
         if fault == 'nan':
             sample['gt'] = sample['gt'] * float('nan')
+        elif fault == 'user':
+            raise UserError(f'sample {n} is broken')
         elif fault == 'hang':
             time.sleep(1000)
         elif fault == 'kill' and not Path('killed').exists():

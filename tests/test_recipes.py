@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 FILES = {path.relative_to(ROOT / 'options').as_posix(): path for path in sorted((ROOT / 'options').rglob('*.yml'))}
 WRITTEN = {name: yaml.safe_load(path.read_text()) for name, path in FILES.items()}
 RECIPES = [name for name, data in WRITTEN.items() if 'name' in data]
-PUBLISHED = [name for name in RECIPES if not name.startswith(('demo/', 'small/'))]
+PUBLISHED = [name for name in RECIPES if not name.startswith(('demo/', 'own/', 'small/'))]
 
 PARAMETERS = {
     'Bicubic': 0,
@@ -28,6 +28,7 @@ PARAMETERS = {
     'MSRResNet': 1_517_571,
     'SwinIR': 11_900_199,
     'DRCT': 14_139_579,
+    'HAT': 20_772_507,
     'SPSRNet': 24_796_248,
     'AutoEncoder_RRDBNet': 18_175_754,
     'AutoEncoder_MSRResNet': 2_995_338,  # the same encoder
@@ -35,6 +36,7 @@ PARAMETERS = {
     'VGGStyleDiscriminator128': 14_499_401,
     'VGGStyleDiscriminator256': 21_055_049,
     'UNetDiscriminatorSN': 4_376_897,
+    'MOD': 2_683_841,
 }
 
 
@@ -75,7 +77,7 @@ def test_no_option_file_is_left_out():
 
 
 def test_the_small_study_trains_on_no_image_of_set5():
-    """BSDS400 has one, larger: `python -m aesop.data.preparation.check` finds it."""
+    """BSDS400 has one, larger: `aesop check` finds it."""
     for stage in ('psnr', 'ae', 'esrgan', 'ldl', 'aesop'):
         sets = load_options(FILES[f'small/{stage}.yml']).datasets
         trained, validated = ((ROOT / sets[key]['meta_info']).read_text().split() for key in ('train', 'val'))
@@ -94,15 +96,16 @@ def test_full_size_networks_have_the_published_number_of_parameters():
     for name in PUBLISHED:
         options = load_options(FILES[name])
         autoencoder = ((options.train and options.train.aesop_opt) or {}).get('autoencoder_arch')
-        for block in (options.network_g, options.network_d, options.network_d_grad, autoencoder):
+        networks = [getattr(options, f'network_{name}', None) for name in ('g', 'd', 'd_grad')]
+        for block in (*networks, autoencoder):
             if block:
                 block = {key: value for key, value in block.items() if key != 'use_checkpoint'}
                 blocks[json.dumps(block, sort_keys=True)] = block
-    assert {block['type'] for block in blocks.values()} == PARAMETERS.keys()
+    assert {block.get('arch', block['type']) for block in blocks.values()} == PARAMETERS.keys()
     for block in blocks.values():
         with torch.device('meta'):
             net = build_network(block)
-        assert sum(p.numel() for p in net.parameters()) == PARAMETERS[block['type']], block
+        assert sum(p.numel() for p in net.parameters()) == PARAMETERS[block.get('arch', block['type'])], block
 
 
 def test_every_published_recipe_is_described():

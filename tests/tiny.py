@@ -12,13 +12,15 @@ import torchvision
 
 from aesop.archs import vgg as vgg_module
 from aesop.archs.backbones import backbone_state_dict
+from aesop.archs.spandrel import classes
 from aesop.metrics import dists, fid, lpips, no_reference
 from aesop.registry import ARCHS
 from aesop.utils.images import save_image
 
 PATCH = 32
-SMALL = {'num_feat': 8, 'num_block': 1, 'num_grow_ch': 4, 'input_size': PATCH}
+SMALL = {'num_feat': 8, 'num_block': 1, 'num_grow_ch': 4, 'input_size': PATCH, 'num_expert': 3}
 SMALL |= {'img_size': 8, 'window_size': 4, 'depths': [1, 2], 'embed_dim': 8, 'num_heads': [2, 2]}
+SMALL |= {'squeeze_factor': 4}  # HAT
 SMALL |= {'nf': 8, 'nb': 20, 'gc': 4}  # SPSRNet's gradient branch looks at the 20th block
 
 
@@ -60,7 +62,8 @@ def small(block):
     """A network block with the same types at the smallest size."""
     if block['type'].startswith('VGGStyleDiscriminator'):
         block = block | {'type': 'VGGStyleDiscriminator'}  # the numbered ones take patches of that size alone
-    arguments = inspect.signature(ARCHS.get(block['type'])).parameters
+    network = classes()[block['arch']] if block['type'] == 'Spandrel' else ARCHS.get(block['type'])
+    arguments = inspect.signature(network).parameters
     block = block | {name: value for name, value in SMALL.items() if name in arguments}
     if 'dec_opt' in arguments:
         block['dec_opt'] = small(block['dec_opt'])

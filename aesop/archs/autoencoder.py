@@ -73,8 +73,8 @@ class AutoEncoder(nn.Module):
 
     Args:
         dec_opt: block of the decoder, any super-resolution network of scale 2, 3, 4 or 8.
-        enc_opt: block of the encoder; it is an RRDBEncoder as wide as the decoder unless `type` and `num_feat` say
-            otherwise. The key `placeholder` of published option files means nothing.
+        enc_opt: block of the encoder; it is an RRDBEncoder with the decoder's `num_feat` and `num_grow_ch` unless
+            its own keys say otherwise. The key `placeholder` of published option files means nothing.
     """
 
     on_request = ('lr',)
@@ -93,7 +93,7 @@ class AutoEncoder(nn.Module):
         block = {'type': 'RRDBEncoder', **(enc_opt or {})}
         block.pop('placeholder', None)
         if block['type'] == 'RRDBEncoder':
-            block.setdefault('num_feat', dec_opt.get('num_feat', 64))
+            block = {'num_feat': dec_opt.get('num_feat', 64), 'num_grow_ch': dec_opt.get('num_grow_ch', 32)} | block
         self.encoder = ARCHS.build(block, scale=self.scale)
         self.decoder = decoder
 

@@ -4,6 +4,7 @@ import logging
 import os
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from aesop.errors import Unavailable, UserError
@@ -46,6 +47,19 @@ def backbone_state_dict(arch: str, weights: str | None = 'imagenet') -> dict[str
     return features
 
 
+def fetch_backbone(arch: str) -> None:
+    """Has torchvision's weights of `arch` here: in AESOP_WEIGHTS, or where PyTorch keeps what it downloads.
+
+    Raises:
+        Unavailable: they are in neither place, and could not be downloaded.
+    """
+    url = _url(arch)
+    name = url.rsplit('/', 1)[-1]
+    kept = Path(torch.hub.get_dir(), 'checkpoints', name)
+    if not kept.is_file() and _local(name, f'{arch}.pth', f'{arch}_features*.pth') is None:
+        _download(arch, url)
+
+
 def inception_state_dict(weights: str | None = 'imagenet') -> dict[str, Tensor]:
     """The tensors of the Inception network that defines FID: TensorFlow's of 2015-12-05, as torch-fidelity has them.
 
@@ -62,12 +76,16 @@ def inception_state_dict(weights: str | None = 'imagenet') -> dict[str, Tensor]:
 
 def _state_dict(arch: str, url: str, path: Path | None, *names: str) -> tuple[dict[str, Tensor], str]:
     """The state dict in `path`, or in the first file of AESOP_WEIGHTS with one of `names`, or at `url`; its source."""
-    if path is None and _folder():
-        found = (file for name in (url.rsplit('/', 1)[-1], *names) for file in sorted(_folder().glob(name)))
-        path = next(found, None)
+    path = path or _local(url.rsplit('/', 1)[-1], *names)
     state = checkpoint.load(path) if path else _download(arch, url)
     logger.info('%s: weights from %s', arch, path or url)
     return state if isinstance(state, dict) else {}, str(path or url)
+
+
+def _local(*names: str) -> Path | None:
+    """The first file of AESOP_WEIGHTS with one of these names."""
+    folder = _folder()
+    return next((file for name in names for file in sorted(folder.glob(name))), None) if folder else None
 
 
 def backbone_file(weights: str) -> Path:
@@ -98,6 +116,12 @@ def _download(arch: str, url: str) -> dict[str, Tensor]:
         return load_state_dict_from_url(url, map_location='cpu', check_hash=True, weights_only=True)
     except (OSError, RuntimeError) as error:  # no network, no space; a wrong hash
         raise Unavailable(
-            f'the weights of {arch} could not be downloaded ({error}): fetch {url} on a machine with internet access, '
-            'put the file into a folder and set the environment variable AESOP_WEIGHTS to that folder'
+            f'the weights of {arch} could not be downloaded ({error}): fetch {url} on a machine with internet access'
+            f'{_by_command(url)}, put the file into a folder and set the environment variable AESOP_WEIGHTS to that '
+            'folder'
         ) from error
+
+
+def _by_command(url: str) -> str:
+    name = next((name for name, entry in checkpoint.manifest().items() if entry.get('url') == url), None)
+    return f' (`aesop download {name}` does so)' if name else ''

@@ -12,16 +12,16 @@ from aesop.registry import ARCHS
 class VGGStyleDiscriminator(nn.Module):
     """(N, num_in_ch, input_size, input_size) -> (N, 1) logits (Ledig et al., CVPR 2017, figure 4).
 
-    Each stage halves the size and doubles the channels, up to 8 * num_feat, until 3 or 4 pixels a side are left.
+    Each stage halves the size and doubles the channels, up to 8 * num_feat, until 4 to 7 pixels a side are left.
 
     Args:
         num_feat: channels of the first stage.
-        input_size: side of the square input: 64, 128, 192, 256, ... (3 or 4 times a power of two).
+        input_size: side of the square input: 64, 128, 192, 256, ... (4 to 7 times a power of two).
     """
 
     def __init__(self, num_in_ch: int = 3, num_feat: int = 64, input_size: int = 128) -> None:
         super().__init__()
-        self.stages = (input_size - 1).bit_length() - 2  # ceil(log2(input_size)) - 2
+        self.stages = input_size.bit_length() - 3  # floor(log2(input_size)) - 2
         if self.stages < 1 or input_size % 2**self.stages:
             raise UserError(f'VGGStyleDiscriminator: input_size may be 64, 128, 192 or 256, not {input_size}')
         self.input_size = input_size
@@ -111,7 +111,8 @@ class Discriminator_PatchGAN(nn.Module):
     """(N, input_nc, h, w) -> (N, 1, about h / 2^n_layers, about w / 2^n_layers) logits, one for each patch.
 
     Isola et al., CVPR 2017, section 3.2.2: 4x4 convolutions, of which the first n_layers halve the size, each with
-    twice the channels up to 8 * ndf. With three of them each logit sees 70x70 pixels.
+    twice the channels up to 512. With three of them each logit sees 70x70 pixels. Padding of 2 pixels and the names
+    `model.child0.0`, ... are those of published files (KAIR's network of this name).
 
     Args:
         ndf: channels of the first layer.
@@ -126,16 +127,15 @@ class Discriminator_PatchGAN(nn.Module):
             raise UserError(f'norm_type may be spectral, batch, instance or batchspectral, not {norm_type!r}')
         conv = SpectralConv2d if 'spectral' in norm_type else nn.Conv2d
         norm = nn.InstanceNorm2d if norm_type == 'instance' else nn.BatchNorm2d if 'batch' in norm_type else None
-        layers: list[nn.Module] = []
+        self.model = nn.Sequential()
         channels = input_nc
         for i in range(n_layers + 1):
-            width = ndf * min(2**i, 8)
-            layers.append(conv(channels, width, 4, stride=2 if i < n_layers else 1, padding=1))
-            if norm and i > 0:
-                layers.append(norm(width))
-            layers.append(nn.LeakyReLU(0.2, inplace=True))
+            width = max(ndf, min(ndf * 2**i, 512))
+            layer = conv(channels, width, 4, stride=2 if i < n_layers else 1, padding=2)
+            norms = [norm(width)] if norm and i > 0 else []
+            self.model.add_module(f'child{i}', nn.Sequential(layer, *norms, nn.LeakyReLU(0.2, inplace=True)))
             channels = width
-        self.model = nn.Sequential(*layers, conv(channels, 1, 4, 1, 1))
+        self.model.add_module(f'child{n_layers + 1}', nn.Sequential(conv(channels, 1, 4, stride=1, padding=2)))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.model(x)

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from aesop.archs.layers import recompute, recomputed_blocks
-from aesop.archs.window_attention import SwinBlock
+from aesop.archs.window_attention import PixelLinear, SwinBlock
 from aesop.archs.window_network import WindowNetwork, check_sizes
 from aesop.registry import ARCHS
 
@@ -31,7 +31,7 @@ class ResidualDenseGroup(nn.Module):
             heads = num_heads - width % num_heads  # the published choice, so that the heads share the channels evenly
             swin = SwinBlock(width, heads, window, i % 2 == 0, mlp_ratio=mlp_ratio if i < 4 else 1, **block)
             self.add_module(f'swin{i}', swin)
-            self.add_module(f'adjust{i}', nn.Linear(width, gc if i < BLOCKS else dim))
+            self.add_module(f'adjust{i}', PixelLinear(width, gc if i < BLOCKS else dim))
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         feats = x

@@ -1,1 +1,84 @@
-"""The command line."""
+"""The command line, `aesop COMMAND`: one thin module a command, which imports what does the work when it runs.
+
+A command module has a docstring, the first line of which `aesop --help` shows, `add_arguments(parser)` and `run(args)`,
+which returns an exit code or None.
+"""
+
+import argparse
+import errno
+import os
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+
+from aesop import __version__
+from aesop.errors import DONE, FAILED, STOPPED, USER_ERROR, RunEnded, UserError
+
+COMMANDS = (
+    'train', 'test', 'upscale', 'prepare', 'lmdb', 'subimages', 'download', 'check', 'options', 'evaluate', 'report',
+    'plot', 'export', 'publish', 'convert', 'benchmark',
+)  # fmt: skip
+FULL = tuple(getattr(errno, name) for name in ('ENOSPC', 'EDQUOT') if hasattr(errno, name))
+AGAIN = 'the same command goes on where it stopped'
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command that the arguments (default: those of the process) name; returns the exit code.
+
+    0 done; 1 the run cannot go on; 2 the user's input is wrong; 3 stopped by a signal, the same command goes on. The
+    last three come with a sentence on stderr; anything else raises.
+    """
+    parser = build_parser()
+    if '_ARGCOMPLETE' in os.environ:
+        import argcomplete
+
+        argcomplete.autocomplete(parser)
+    args = parser.parse_args(arguments)
+    if '' not in sys.path and os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())  # for `plugins:` beside the option file, as with `python -m`
+    return exit_code(f'aesop {args.command}', lambda: args.run(args))
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog='aesop', description='Perceptual image super-resolution: train, test, use.')
+    parser.add_argument('--version', action='version', version=f'aesop {__version__}')
+    add_commands(parser, {name: f'aesop.cli.{name}' for name in COMMANDS}, 'command')
+    return parser
+
+
+def add_commands(parser: argparse.ArgumentParser, modules: dict[str, str], dest: str) -> None:
+    """Adds the command modules of these names as sub-commands."""
+    commands = parser.add_subparsers(dest=dest, required=True, metavar=dest.upper())
+    for name, path in modules.items():
+        module = import_module(path)
+        command = commands.add_parser(
+            name,
+            help=module.__doc__.split('\n')[0].rstrip('.'),
+            description=module.__doc__,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        module.add_arguments(command)
+        if hasattr(module, 'run'):
+            command.set_defaults(run=module.run)
+
+
+def exit_code(name: str, work: Callable[[], int | None]) -> int:
+    """Does the work of a command; says on stderr what ended it, if it was no error of ours."""
+    try:
+        return work() or DONE
+    except UserError as error:
+        problems, code = error.problems, USER_ERROR
+    except RunEnded as error:
+        problems, code = [str(error)], FAILED
+    except KeyboardInterrupt:
+        problems, code = [f'interrupted; {AGAIN}'], STOPPED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # e.g. `aesop options FILE | head`
+        return FAILED
+    except OSError as error:
+        if error.filename is None and error.errno not in FULL:
+            raise
+        remedy = f'; make room on that disk; {AGAIN}' if error.errno in FULL else ''
+        problems, code = [f'{error.filename or "disk"}: {error.strerror}{remedy}'], USER_ERROR
+    sys.stderr.writelines(f'{name}: {problem}\n' for problem in problems)
+    return code

@@ -1,15 +1,21 @@
-"""What `train.py` and `test.py` share: the command line, and how a run ends (exit codes)."""
+"""What training and tests share: the command line, the ranks, and how a run ends."""
 
 import argparse
 import json
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from aesop.errors import DONE, FAILED, USER_ERROR, RunEnded, UserError
 
-logger = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    import torch
 
+    from aesop.options import Options
+
+logger = logging.getLogger(__name__)
 
 # `--debug` shrinks a run to a few iterations of everything, validation and saving included.
 DEBUG = {
@@ -30,69 +36,70 @@ DEBUG = {
 
 
 def main(mode: str, arguments: Sequence[str] | None = None) -> int:
-    """Runs `mode` ('train' or 'test') as the command line says; returns the exit code.
+    """`aesop train` or `aesop test` (`mode`); returns the exit code, see `aesop.cli.main`."""
+    from aesop.cli import main
 
-    0 done; 1 the run cannot go on, and 2 the user's input is wrong, both said in a sentence, of several ranks by one;
-    3 stopped by a signal after saving; anything else raises.
-    """
-    args = _parser(mode).parse_args(arguments)
-    from aesop.utils import distributed  # here: `--help` and a mistyped command answer at once
-
-    failure: BaseException | None = None
-    try:
-        distributed.read_launcher(args.launcher)
-        return _run(mode, args) if mode == 'train' else _evaluate(args)
-    except BaseException as error:
-        failure = error
-        if not isinstance(error, UserError | RunEnded):
-            raise
-        for problem in getattr(error, 'problems', ()):
-            if distributed.first_to_tell(problem):
-                print(f'{mode}.py: {problem}', file=sys.stderr)  # noqa: T201
-        return USER_ERROR if isinstance(error, UserError) else FAILED
-    finally:
-        distributed.shutdown(failure)
+    return main([mode, *(sys.argv[1:] if arguments is None else arguments)])
 
 
-def _parser(mode: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog=f'{mode}.py', description=f'{mode.capitalize()} as an option file says.')
-    several = {} if mode == 'train' else {'nargs': '+'}
-    parser.add_argument('-opt', required=True, metavar='FILE', help='option file (YAML)', **several)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--set', nargs='+', action='extend', default=[], metavar='KEY=VALUE', help='overrides options')
     parser.add_argument(
         '--force_yml', nargs='+', action='extend', default=[], dest='set', help='the same, as a:b=value'
     )
     parser.add_argument('--debug', action='store_true', help='a few iterations of everything')
     parser.add_argument('--launcher', choices=('none', 'pytorch', 'slurm'), default='none')
-    parser.add_argument('--local_rank', '--local-rank', type=int, help=argparse.SUPPRESS)  # torchrun tells by itself
-    if mode == 'train':
-        parser.add_argument('--auto_resume', action='store_true', help='go on from the newest good state of this run')
-        parser.add_argument('--force', action='store_true', help='resume although the networks or the scale changed')
-    else:
-        parser.add_argument(
-            '--weights',
-            nargs='+',
-            default=[],
-            metavar='NAME=FILE',
-            help='the networks to evaluate, each as results/NAME',
-        )
-        parser.add_argument('--resume', action='store_true', help='do not repeat what an interrupted run has finished')
-        parser.add_argument('--skip-bad', action='store_true', help='leave images out that cannot be used')
-    return parser
+    parser.add_argument('--local_rank', '--local-rank', type=int, help=argparse.SUPPRESS)  # torchrun sets LOCAL_RANK
 
 
-def _evaluate(args: argparse.Namespace) -> int:
-    """Every evaluation that the command line names, one after the other; what is wrong with one stops no other."""
-    runs = _evaluations(args)
-    problems: list[str] = []
-    for run in runs:
+def start(args: argparse.Namespace, work: Callable[[argparse.Namespace], int]) -> int:
+    """Does the work of one rank. What all ranks meet is told by one; of another error each says which rank it is."""
+    from aesop.run.logs import console
+    from aesop.utils import distributed
+
+    distributed.read_launcher(args.launcher)
+    with console(distributed.is_main()):
         try:
-            _run('test', run)
+            code = work(args)
         except UserError as error:
-            problems += error.problems
+            if distributed.tells(error):
+                raise
+            code = USER_ERROR
+        except RunEnded as error:  # of all ranks at once
+            if distributed.is_main():
+                logger.error('%s', error)
+            code = FAILED
+        except Exception as error:
+            if distributed.world_size() > 1:
+                what = str(error).partition('\n')[0]
+                logger.error('rank %d ends: %s: %s', distributed.rank(), type(error).__name__, what)
+            raise
+    distributed.shutdown()
+    return code
+
+
+def train(args: argparse.Namespace) -> int:
+    from aesop.training.loop import train
+
+    options, device = _begin('train', args)
+    with _located(options):
+        return train(options, device, auto_resume=args.auto_resume, force=args.force, debug=args.debug)
+
+
+def test(args: argparse.Namespace) -> int:
+    """Every evaluation that the command line names, one after the other; what is wrong with one stops no other."""
+    from aesop.utils import distributed
+
+    code, problems = DONE, []
+    for run in _evaluations(args):
+        try:
+            _test(run)
+        except UserError as error:
+            code = USER_ERROR
+            problems += error.problems if distributed.tells(error) else ()
     if problems:
         raise UserError(dict.fromkeys(problems))
-    return DONE
+    return code
 
 
 def _evaluations(args: argparse.Namespace) -> list[argparse.Namespace]:
@@ -102,6 +109,7 @@ def _evaluations(args: argparse.Namespace) -> list[argparse.Namespace]:
         UserError: an option file is wrong, or two evaluations would write to one folder.
     """
     from aesop.options import load_options
+    from aesop.utils.recipes import recipe
 
     weights = [pair.partition('=') for pair in args.weights]
     if bad := [''.join(pair) for pair in weights if not all(pair)]:
@@ -119,7 +127,7 @@ def _evaluations(args: argparse.Namespace) -> list[argparse.Namespace]:
         names = []
         for run in runs:
             try:
-                names.append(load_options(run.opt, run.set).name)
+                names.append(load_options(recipe(run.opt), run.set).name)
             except UserError as error:
                 problems += error.problems
         if twice := sorted({name for name in names if names.count(name) > 1}):
@@ -129,37 +137,32 @@ def _evaluations(args: argparse.Namespace) -> list[argparse.Namespace]:
     return runs
 
 
-def _run(mode: str, args: argparse.Namespace) -> int:
-    from aesop.run.logs import console
-    from aesop.utils import distributed
+def _test(args: argparse.Namespace) -> None:
+    from aesop.evaluation.test_run import test
 
-    with console(distributed.is_main()):
-        try:
-            with distributed.explaining():
-                return _train_or_test(mode, args)
-        except RunEnded as error:
-            if distributed.first_to_tell(str(error)):
-                logger.error('%s', error)
-            raise
+    options, device = _begin('test', args)
+    with _located(options):
+        test(options, device, resume=args.resume, skip_bad=args.skip_bad, debug=args.debug)
 
 
-def _train_or_test(mode: str, args: argparse.Namespace) -> int:
+def _begin(mode: str, args: argparse.Namespace) -> 'tuple[Options, torch.device]':
+    """The options, and this rank's device; the ranks have met then."""
     from aesop.options import load_options
     from aesop.utils import distributed
+    from aesop.utils.recipes import recipe
 
-    distributed.join()
-    options = load_options(args.opt, args.set)
+    file = recipe(args.opt)
+    options = load_options(file, args.set)
     options.require(mode)
     if args.debug:
-        options = load_options(args.opt, [*args.set, f'name={json.dumps(f"debug_{options.name}")}', *DEBUG[mode]])
-    device = distributed.setup(options.num_gpu, options.dist_params.timeout)
+        options = load_options(file, [*args.set, f'name={json.dumps(f"debug_{options.name}")}', *DEBUG[mode]])
+    return options, distributed.setup(options.num_gpu, options.dist_params.timeout)
+
+
+@contextmanager
+def _located(options: 'Options') -> Iterator[None]:
+    """Adds file and line to mistakes that name a key."""
     try:
-        if mode == 'train':
-            from aesop.training.loop import train
-
-            return train(options, device, auto_resume=args.auto_resume, force=args.force, debug=args.debug)
-        from aesop.evaluation.test_run import test
-
-        return test(options, device, resume=args.resume, skip_bad=args.skip_bad, debug=args.debug)
+        yield
     except UserError as error:
-        raise UserError(map(options.located, error.problems)) from error
+        raise type(error)(map(options.located, error.problems)) from error

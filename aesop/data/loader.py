@@ -1,22 +1,29 @@
 """Batches by iteration: what a rank sees at iteration i depends on i, never on workers or on where the run began."""
 
+import multiprocessing
 import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import cv2
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, default_collate
+from torch.utils.data import DataLoader, Dataset, default_collate, get_worker_info
 
 from aesop.data.datasets.base import ImageDataset
-from aesop.errors import UserError
+from aesop.errors import RunEnded, UserError
 from aesop.utils.images import to_tensor
 
 Batch = dict[str, Any]  # stacked (N, C, H, W) tensors, and lists of N names
 
 CPU = torch.device('cpu')
+SHARED_MEMORY = (
+    'the data workers hand batches over in shared memory, and that does not suffice here ({}): set '
+    '`num_worker_per_gpu: 0`, or start the container with more of it (docker run --shm-size=8g, or --ipc=host)'
+)
 
 
 class Loader:
@@ -28,8 +35,9 @@ class Loader:
 
     def __init__(self, dataset: Dataset, num_workers: int, device: torch.device = CPU, **arguments: Any) -> None:
         self._dataset, self._device = dataset, device
-        if isinstance(dataset, ImageDataset):
+        if hasattr(dataset, 'open'):
             dataset.open()  # before there are workers: they share what was opened
+        self._num_workers = num_workers
         self._loader = DataLoader(
             _Telling(dataset),
             num_workers=num_workers,
@@ -46,12 +54,40 @@ class Loader:
         return prefetched(self._batches(), self._device, self._finished)
 
     def _batches(self) -> Iterator[Batch]:
-        for batch in self._loader:
+        for batch in self._loaded() if self._num_workers else self._loader:
             if isinstance(batch, UserError):
                 raise batch
             for skipped in batch.pop('skipped', ()):
                 self._dataset.note_skipped(skipped)
             yield batch
+
+    def _loaded(self) -> Iterator[Batch | UserError]:
+        """What the workers load.
+
+        Raises:
+            UserError: there is not enough shared memory.
+            RunEnded: a worker was killed.
+        """
+        try:
+            multiprocessing.Lock()  # it lies in shared memory
+        except OSError as error:
+            raise UserError(SHARED_MEMORY.format(error)) from error
+        others = set(multiprocessing.active_children())
+        with _own_handler_of_ended_children():
+            batches = iter(self._loader)
+        workers = set(multiprocessing.active_children()) - others
+        try:
+            yield from batches
+        except (RuntimeError, EOFError, OSError) as error:  # the last two where it died while handing over a batch
+            signals = {-worker.exitcode for worker in workers if (worker.exitcode or 0) < 0}
+            if getattr(signal, 'SIGBUS', None) in signals:
+                raise UserError(SHARED_MEMORY.format('a worker was ended by signal 7')) from error
+            if signals:
+                raise RunEnded(
+                    f'a data worker was killed (signal {min(signals)}), most often because the memory did not suffice: '
+                    'lower num_worker_per_gpu or the batch size; --auto_resume goes on from the last state'
+                ) from error
+            raise
 
     def _finished(self, batch: Batch) -> Batch:
         return self._dataset.finished(batch) if _is_stored(self._dataset) else batch
@@ -182,13 +218,31 @@ def _collate(samples: list[Batch | UserError]) -> Batch | UserError:
         as_bytes = all(image.dtype == np.uint8 for image in images)  # PyTorch has no 16 bits for this
         for sample, image in zip(samples, images):
             sample[key] = torch.from_numpy(np.require(image, requirements='CW')) if as_bytes else to_tensor(image)
-    batch = default_collate(samples)
+    try:
+        batch = default_collate(samples)
+    except (RuntimeError, OSError) as error:
+        if get_worker_info() is None or 'shared memory' not in str(error):
+            raise
+        return UserError(SHARED_MEMORY.format(str(error).partition('\n')[0]))
     return batch | {'skipped': skipped} if skipped else batch
+
+
+@contextmanager
+def _own_handler_of_ended_children() -> Iterator[None]:
+    """Keeps PyTorch from raising the end of a worker in the middle of whatever is running: the loader tells of it."""
+    number = getattr(signal, 'SIGCHLD', None)
+    if number is None or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(number)
+    yield
+    signal.signal(number, before)
 
 
 def _init_worker(_: int) -> None:
     cv2.setNumThreads(0)  # workers are the parallelism; torch limits itself to one thread in them
     # Sent to the whole process group, these are for the run to answer: without its workers it could not finish the
     # iteration and save.
-    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
-        signal.signal(each, signal.SIG_IGN)
+    for name in ('SIGINT', 'SIGTERM', 'SIGUSR1'):
+        if hasattr(signal, name):  # Windows has no SIGUSR1
+            signal.signal(getattr(signal, name), signal.SIG_IGN)

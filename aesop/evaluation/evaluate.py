@@ -216,7 +216,6 @@ class _Evaluator:
             problems: list[str] = []
             try:
                 for start, batch in todo.items():
-                    distributed.progress(f'evaluating {self._dataset.name}')
                     of_batch, saved = self._batch(list(islice(loader, len(batch))))
                     records += of_batch
                     self._unsaved.append((start, of_batch, saved))

@@ -10,6 +10,7 @@ from typing import IO, Any
 from aesop.errors import UserError
 from aesop.run.experiment import lock, move_aside
 from aesop.utils import checkpoint, distributed
+from aesop.utils.files import write_text
 
 logger = logging.getLogger(__name__)
 
@@ -72,7 +73,7 @@ class Journal:
             why = ': they are of other weights, images or options' if self._resume else ''
             logger.info('the earlier results are now in %s%s', aside, why)
         self._lock = lock(self._folder)
-        of.write_text(self._of)
+        write_text(of, self._of)
 
     def read(self, dataset: str, batch: int) -> list[Record] | None:
         """The records of the batch that begins at image `batch`; None where it is not done."""

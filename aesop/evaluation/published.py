@@ -1,4 +1,4 @@
-"""The numbers that papers print, each with its place: `docs/published_results.json`."""
+"""The numbers that papers print, each with its place: `published_results.json`."""
 
 import json
 import re
@@ -11,7 +11,7 @@ from typing import Any
 from aesop.errors import UserError
 from aesop.registry import did_you_mean
 
-FILE = Path(__file__).parents[2] / 'docs/published_results.json'
+FILE = Path(__file__).with_name('published_results.json')
 # Our names -> the paper's, without what `key_of` drops.
 SAME = {'stabilisedpsnr': 'psnr', 'patchfid': 'pfid', 'clipiqaresnet': 'clipiqa'}
 

@@ -11,6 +11,7 @@ from typing import Any
 from aesop.evaluation.evaluate import Evaluation
 from aesop.evaluation.published import Published, find, other_protocol
 from aesop.run.experiment import describe_run
+from aesop.utils.files import atomic, write_text
 from aesop.utils.jsonl import finite
 
 
@@ -50,13 +51,11 @@ class Report:
             'images': {key: result.images for key, result in self.results.items()},
             'protocol': {**self.made, 'metrics': self.protocols, **about},
         }
-        (root / 'run.json').write_text(_json(run))
-        (root / 'metrics.md').write_text(self.markdown())
-        with open(root / 'metrics.csv', 'w', newline='') as file:
+        write_text(root / 'run.json', _json(run))
+        write_text(root / 'metrics.md', self.markdown())
+        with atomic(root / 'metrics.csv') as aside, open(aside, 'w', newline='', encoding='utf-8') as file:
             csv.writer(file).writerows(self._rows())
-        unfinished = root / '.metrics.json.tmp'
-        unfinished.write_text(_json(content))
-        unfinished.replace(root / 'metrics.json')
+        write_text(root / 'metrics.json', _json(content))
 
     def comparison(self) -> dict[str, dict[str, list[dict[str, Any]]]]:
         """By data set and metric, what is published, where, and how much more or less the value here is."""
@@ -147,7 +146,7 @@ class Report:
 def evaluation_of(root: Path) -> str | None:
     """The fingerprint of the evaluation whose results lie under `root`; None where there are none."""
     try:
-        return json.loads((root / 'metrics.json').read_text())['protocol'].get('evaluation')
+        return json.loads((root / 'metrics.json').read_text(encoding='utf-8'))['protocol'].get('evaluation')
     except (OSError, ValueError, KeyError):
         return None
 

@@ -23,6 +23,7 @@ from aesop.run.logs import also_to
 from aesop.utils import distributed
 from aesop.utils.checkpoint import find_weights
 from aesop.utils.download import sha256
+from aesop.utils.files import write_text
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +50,7 @@ def test(
     if options.published is not None:
         with at('published'):
             find(options.published)  # tells a name that there is not
-    datasets = preflight.prepare(options, ('test', 'val'), root, skip_bad=skip_bad)
+    datasets = distributed.on_all(lambda: preflight.prepare(options, ('test', 'val'), root, skip_bad=skip_bad))
     model = build_model(options, device)
     if options.path.pretrain_network_g is None and any(True for _ in model.net_g.parameters()):
         logger.warning('path.pretrain_network_g is not set: the weights of network_g are random')
@@ -89,9 +90,9 @@ def test(
             )
             result.missing = missing[key] | result.missing
         if distributed.is_main():
-            (root / 'options.yml').write_text(options.to_yaml())
+            write_text(root / 'options.yml', options.to_yaml())
             Report(options.name, results, protocols, made, options.published).write(root)
-            logger.info('results of %s, in %s:\n%s', options.name, root, (root / 'metrics.md').read_text())
+            logger.info('results of %s, in %s:\n%s', options.name, root, (root / 'metrics.md').read_text('utf-8'))
     return DONE
 
 

@@ -16,6 +16,7 @@ from aesop.metrics import (  # noqa: F401  (importing registers)
     lpips,
     lr_psnr,
     no_reference,
+    ntire,
     psnr_ssim,
 )
 from aesop.metrics.metric import Metric

@@ -1,10 +1,13 @@
-"""DISTS: structure and texture similarity (Ding et al., TPAMI 2020), by torchmetrics."""
+"""DISTS: structure and texture similarity (Ding et al., TPAMI 2020), with the weights that torchmetrics carries."""
 
 from importlib.metadata import version
-from types import SimpleNamespace
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Literal
-from unittest.mock import patch
 
+import numpy as np
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from aesop.archs.backbones import backbone_state_dict
@@ -12,20 +15,70 @@ from aesop.errors import UserError
 from aesop.metrics.metric import Metric, weights_sha256
 from aesop.registry import METRICS
 
+STAGES = ((0, 4), (5, 9), (10, 16), (17, 23), (24, 30))  # layers of VGG16's features, the max pooling between left out
+SMALL = 1e-6  # c1 and c2 of the paper's equations 4 and 5
+WIDTHS = (3, 64, 128, 256, 512, 512)  # channels of what is compared: the image, then the stages
+
+
+class DISTSNetwork(nn.Module):
+    """Two batches of RGB images in [0, 1], (N, 3, h, w) -> (N,): 1 minus the similarity (equation 6).
+
+    VGG16 with L2 pooling. Both images go through it side by side, a stage at a time, so that the features of one stage
+    are all that is held: those of an image of a megapixel take gigabytes.
+
+    Args:
+        layers: VGG16's features, 31 layers.
+        alpha, beta: (1, 1475, 1, 1) weights of the texture and structure terms.
+    """
+
+    def __init__(self, layers: nn.Sequential, alpha: Tensor, beta: Tensor) -> None:
+        super().__init__()
+        self.stages = nn.ModuleList(layers[first:last] for first, last in STAGES)
+        self.alpha, self.beta = nn.Parameter(alpha), nn.Parameter(beta)
+        hanning = torch.from_numpy(np.hanning(5)[1:-1]).float()
+        window = torch.outer(hanning, hanning)
+        self.register_buffer('window', (window / window.sum())[None, None], persistent=False)
+        self.register_buffer('mean', torch.tensor([0.485, 0.456, 0.406]).view(1, -1, 1, 1), persistent=False)
+        self.register_buffer('std', torch.tensor([0.229, 0.224, 0.225]).view(1, -1, 1, 1), persistent=False)
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        total = self.alpha.sum() + self.beta.sum()
+        weights = list(zip((self.alpha / total).split(WIDTHS, 1), (self.beta / total).split(WIDTHS, 1)))
+        similarity = _similarity(x, y, *weights[0])
+        x, y = ((image - self.mean) / self.std for image in (x, y))
+        for i, stage in enumerate(self.stages):
+            x, y = (stage(self._pool(feat) if i else feat) for feat in (x, y))
+            similarity = similarity + _similarity(x, y, *weights[i + 1])
+        return 1 - similarity
+
+    def _pool(self, x: Tensor) -> Tensor:
+        channels = x.shape[1]
+        window = self.window.expand(channels, -1, -1, -1)
+        return (F.conv2d(x.square(), window, stride=2, padding=1, groups=channels) + 1e-12).sqrt()
+
+
+def _similarity(x: Tensor, y: Tensor, alpha: Tensor, beta: Tensor) -> Tensor:
+    """The weighted similarities of two sets of features, summed over channels: (N, C, h, w) -> (N,)."""
+    (var_x, mean_x), (var_y, mean_y) = (torch.var_mean(feat, (2, 3), correction=0, keepdim=True) for feat in (x, y))
+    covariance = (x * y).mean((2, 3), keepdim=True) - mean_x * mean_y
+    texture = (2 * mean_x * mean_y + SMALL) / (mean_x**2 + mean_y**2 + SMALL)
+    structure = (2 * covariance + SMALL) / (var_x + var_y + SMALL)
+    return (alpha * texture + beta * structure).sum((1, 2, 3))
+
 
 def dists_network(backbone_weights: str) -> nn.Module:
-    """The package's network with its own alpha and beta; the VGG16 comes from a local file or torchvision."""
-    from torchmetrics.functional.image import dists  # heavy, and not needed by the other metrics
+    """The network with the authors' alpha and beta; its VGG16 comes from a local file or torchvision."""
     from torchvision.models.vgg import cfgs, make_layers
 
-    backbone = SimpleNamespace(features=make_layers(cfgs['D']))
+    layers = make_layers(cfgs['D'])
     features = {name.split('.', 1)[1]: t for name, t in backbone_state_dict('vgg16', backbone_weights).items()}
     try:
-        backbone.features.load_state_dict(features)
+        layers.load_state_dict(features)
     except RuntimeError as error:  # missing, unexpected or mis-shaped tensors
         raise UserError(f'backbone_weights: "{backbone_weights}" is not a file of vgg16') from error
-    with patch.object(dists, 'vgg16', lambda weights: backbone):  # the package would download it, whatever is here
-        return dists.DISTSNetwork().requires_grad_(False).eval()
+    package = Path(find_spec('torchmetrics').submodule_search_locations[0])
+    own = torch.load(package / 'functional/image/dists_models/weights.pt', map_location='cpu', weights_only=True)
+    return DISTSNetwork(layers, own['alpha'].detach(), own['beta'].detach()).requires_grad_(False).eval()
 
 
 @METRICS.register('calculate_dists', 'calculate_dists_pytorch')
@@ -41,7 +94,7 @@ class DISTS(Metric):
     higher_is_better = False
     takes_y = False
     value_range = '0 to 1'
-    how = 'on RGB at full size, by torchmetrics with the alpha and beta of the authors'
+    how = 'on RGB at full size, with the alpha and beta of the authors, as torchmetrics carries them'
 
     def __init__(
         self,
@@ -60,4 +113,4 @@ class DISTS(Metric):
         }
 
     def score(self, sr: Tensor, gt: Tensor) -> Tensor:
-        return self.network(*self.prepare_rgb(sr, gt), require_grad=True).flatten()  # True: no inference tensors
+        return self.network(*self.prepare_rgb(sr, gt))

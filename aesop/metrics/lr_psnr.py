@@ -43,3 +43,18 @@ class LRPSNR(Metric):
 
     def score(self, sr: Tensor, lq: Tensor) -> Tensor:
         return psnr(*self.prepare(quantise(imresize(sr, 1 / self.scale)), lq))
+
+
+@METRICS.register()
+class LRPSNRofGT(LRPSNR):
+    """The same with the downscaled `gt` in place of `lq`, for inputs that are no bicubic images of the ground truth.
+
+    Args: as `LRPSNR`.
+    """
+
+    how = 'PSNR between the downscaled sr and the downscaled gt (quantise, MATLAB bicubic, quantise)'
+    needs_gt = True
+    needs_lq = False
+
+    def score(self, sr: Tensor, gt: Tensor, lq: Tensor | None) -> Tensor:
+        return psnr(*self.prepare(*(quantise(imresize(x, 1 / self.scale)) for x in (sr, gt))))

@@ -1,4 +1,4 @@
-"""Metrics without ground truth: NIQE, MANIQA, MUSIQ and CLIP-IQA, by pyiqa (`pip install "aesop-sr[iqa]"`)."""
+"""Metrics by pyiqa (`pip install "aesop-sr[iqa]"`): NIQE, MANIQA, MUSIQ and CLIP-IQA without ground truth, and any."""
 
 import contextlib
 import os
@@ -141,3 +141,52 @@ class CLIPIQA(NoReference):
     model = 'clipiqa'
     value_range = '0 to 1'
     how = 'on RGB, CLIP with ResNet-50, by pyiqa'
+
+
+@METRICS.register()
+class PyIQA(Metric):
+    """Any metric of pyiqa by its name there, e.g. `{type: PyIQA, metric: topiq_nr}`.
+
+    Args:
+        metric: what `pyiqa.list_models()` calls it; those with a reference (FR) compare with gt; those of sets
+            (fid, ...) are refused.
+        crop_border, test_y_channel, input_order: see `Metric`; the colour is each metric's own.
+        better: its own direction, unless this says otherwise.
+    """
+
+    takes_y = False
+    value_range = "the metric's own"
+    needs_gt = False  # those with a reference: see __init__
+    how = "as pyiqa's `metric` measures it, on RGB"
+
+    def __init__(
+        self,
+        metric: str,
+        crop_border: int = 0,
+        test_y_channel: bool = False,
+        input_order: str = 'HWC',
+        better: Literal['higher', 'lower'] | None = None,
+    ) -> None:
+        super().__init__(crop_border, test_y_channel, input_order, better)
+        try:
+            self.network = pyiqa_network(metric)
+        except (KeyError, AssertionError, ValueError) as error:
+            raise UserError(f'PyIQA: pyiqa has no metric "{metric}" ({error}); see pyiqa.list_models()') from error
+        mode = str(self.network.metric_mode)
+        if mode not in ('FR', 'NR') or metric.startswith(('fid', 'inception_score')):
+            raise UserError(f'PyIQA: {metric} measures sets of images, not one; use {{type: FID}}')
+        self.needs_gt = mode == 'FR'
+        if better is None:
+            self.higher_is_better = not self.network.lower_better
+        self.details = {
+            'weights_sha256': weights_sha256(self.network, **unregistered(self.network)),
+            'package': f'pyiqa {version("pyiqa")}, {metric}',
+            'reference': 'gt' if self.needs_gt else 'none',
+        }
+
+    def score(self, sr: Tensor, gt: Tensor | None = None, lq: Tensor | None = None) -> Tensor:
+        images = self.prepare_rgb(sr, gt) if self.needs_gt else self.prepare_rgb(sr)
+        try:
+            return self.network(*images).flatten()
+        except (AssertionError, ValueError, IndexError) as error:
+            raise UserError(f'PyIQA could not measure the image: {error}') from error

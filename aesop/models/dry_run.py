@@ -213,7 +213,9 @@ class _DryRun:
             taken = known[takes[0]]
             if sr.shape[-2:] != gt.shape[-2:]:
                 factor, rest = divmod(sr.shape[-1], taken.shape[-1])
-                if rest == 0:
+                if 'lr' in getattr(net, 'on_request', ()):
+                    yield key, f'{block.type} is an auto-encoder, and {self.options.model_type} enlarges images'
+                elif rest == 0:
                     yield _at_scale(key, block, factor, self.scale)
                 else:
                     yield (

@@ -6,7 +6,6 @@ trained networks never change.
 """
 
 import logging
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
@@ -24,21 +23,6 @@ logger = logging.getLogger(__name__)
 
 DTYPES = {'fp32': torch.float32, 'bf16': torch.bfloat16, 'fp16': torch.float16}
 THIN = 16  # channels
-
-
-def find_device(name: str | None = None) -> torch.device:
-    """The device of that name, e.g. `cuda:1`; by default the GPU where there is one, else the CPU.
-
-    Raises:
-        UserError: there is no such device.
-    """
-    try:
-        device = torch.device(name or ('cuda' if torch.cuda.is_available() else 'cpu'))
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).strip().split('\n')[0]
-        raise UserError(f'there is no device {name} here ({reason}); cpu is always there') from error
-    return device
 
 
 class Precision:
@@ -327,18 +311,3 @@ def can_compile(device: torch.device) -> bool:
 
 def _one_more(x: Tensor) -> Tensor:
     return x + 1
-
-
-def peak_memory(device: torch.device) -> int:
-    """Bytes: the most that PyTorch has had allocated on a GPU, or that the process has had resident on the CPU.
-
-    0 where the system does not tell.
-    """
-    if device.type == 'cuda':
-        return torch.cuda.max_memory_allocated(device)
-    try:
-        import resource  # not on Windows
-    except ImportError:
-        return 0
-    unit = 1 if sys.platform == 'darwin' else 1024  # ru_maxrss is in KiB on Linux, in bytes on macOS
-    return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

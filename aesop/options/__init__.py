@@ -5,6 +5,9 @@ import logging
 import os
 import re
 from collections.abc import Mapping, Sequence
+from functools import reduce
+from operator import getitem
+from pathlib import Path
 from typing import Any, get_args
 
 from pydantic import ValidationError
@@ -13,7 +16,7 @@ from aesop.errors import UserError
 from aesop.options.parts import check_model_type, check_parts, import_plugins
 from aesop.options.schema import Options, assemble
 from aesop.options.sentences import sentences
-from aesop.options.translate import translate
+from aesop.options.translate import foreign, foreign_text, translate
 from aesop.options.yaml_file import Key, read
 from aesop.registry import MODELS
 
@@ -55,20 +58,24 @@ def load_options(path_or_dict: str | os.PathLike | Mapping[str, Any], overrides:
         line = f'{where}: {name}: {what}' if name else f'{where}: {what}'
         problems.append(''.join(c if c.isprintable() else '?' for c in line))
 
-    tree, data = read(path_or_dict, overrides, report)
+    try:
+        tree, data = read(path_or_dict, overrides, report)
+    except UserError:
+        if not isinstance(path_or_dict, Mapping) and (told := foreign_text(_text(path_or_dict))):
+            raise UserError(f'{path_or_dict}: {told}') from None
+        raise
+    if told := foreign(data):
+        raise UserError(f'{path_or_dict if isinstance(path_or_dict, str | os.PathLike) else "options"}: {told}')
     ignored = translate(data)
-    found = list(import_plugins(data))
-    failed_plugin = bool(found)
+    plugins = list(import_plugins(data))
     schema = schema_for(data)
     without_effect, of_others = _drop_without_effect(data, schema)
-    found += of_others
-    if not failed_plugin:  # what a failed plugin would have registered is not missing
-        found += [*check_model_type(data), *check_parts(data, schema)]
-    options = None
-    try:
-        options = schema.model_validate(data)
-    except ValidationError as error:
-        found = [*sentences(error, data, schema), *found]
+    options, wrong = _validated(data, schema, bool(plugins))
+    if removed := [key for key, _ in wrong if tree.at(key).removes]:  # no part has them any more
+        for key in removed:
+            del reduce(getitem, key[:-1], data)[key[-1]]
+        options, wrong = _validated(data, schema, bool(plugins))
+    found = [*wrong, *plugins, *of_others]
     found += _combinations(options, data, schema, [key for key, _ in found])
     for key, what in dict.fromkeys(found):
         report(tree.at(key).where, key, what)
@@ -84,6 +91,25 @@ def load_options(path_or_dict: str | os.PathLike | Mapping[str, Any], overrides:
     }
     options.set_sources(sources)
     return options
+
+
+def _validated(
+    data: dict[str, Any], schema: type[Options], failed_plugin: bool
+) -> tuple[Options | None, list[tuple[Key, str]]]:
+    """The options, or None, and what is wrong with each key on its own."""
+    # What a failed plugin would have registered is not missing.
+    found = [] if failed_plugin else [*check_model_type(data), *check_parts(data, schema)]
+    try:
+        return schema.model_validate(data), found
+    except ValidationError as error:
+        return None, [*sentences(error, data, schema), *found]
+
+
+def _text(path: str | os.PathLike) -> str:
+    try:
+        return Path(path).read_bytes()[:100_000].decode('utf-8', 'replace')
+    except OSError:
+        return ''
 
 
 def _combinations(

@@ -12,10 +12,10 @@ from aesop.registry import ARCHS, DATASETS, LOSSES, METRICS, MODELS, Registry
 KINDS = {'Network': ARCHS, 'Loss': LOSSES, 'Metric': METRICS, 'Dataset': DATASETS}
 
 INTRO = """# Option files
-<!-- Written by `python -m aesop.options --docs`; the descriptions are in aesop/options/schema.py. -->
+<!-- Written by `aesop options --docs`; the descriptions are in aesop/options/schema.py. -->
 
 One YAML file describes one run. Everything in it is checked before the run starts, and all mistakes are told at once,
-with file, line and key. `python -m aesop.options FILE` prints what a file comes to and where each value was written.
+with file, line and key. `aesop options FILE` prints what a file comes to and where each value was written.
 
 - `base: other.yml` (or a list) starts from other files, relative to this one. Blocks are completed key by key; a block
   of another `type` replaces that of the base; `key: ~` takes a block or value of the base away.

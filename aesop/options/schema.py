@@ -93,6 +93,10 @@ def _whole(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value  # old files say `!!float 5e3`
 
 
+def _text(value: Any) -> Any:
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value  # e.g. `name: 123`
+
+
 def _ordered(pair: list[float]) -> list[float]:
     if pair[0] > pair[1]:
         raise ValueError('must be [low, high]')
@@ -118,9 +122,10 @@ def _names(names: Any) -> Any:
 
 Count = Annotated[int, Field(ge=0, le=10**9), BeforeValidator(_whole)]
 Positive = Annotated[int, Field(ge=1, le=10**9), BeforeValidator(_whole)]
+Scale = Annotated[int, Field(ge=1, le=64), BeforeValidator(_whole)]
 Weight = Annotated[float, Field(ge=0)]
 Probability = Annotated[float, Field(ge=0, le=1)]
-FileName = Annotated[str, AfterValidator(_file_name)]
+FileName = Annotated[str, BeforeValidator(_text), AfterValidator(_file_name)]
 Three = Annotated[list[Probability], Field(min_length=3, max_length=3)]
 Range = Annotated[list[Weight], Field(min_length=2, max_length=2), AfterValidator(_ordered)]
 
@@ -356,7 +361,7 @@ class Options(Block):
 
     name: FileName | None = Field(None, description='Name of the run and of its folder.')
     model_type: str | None = Field(None, description='What is trained, and how: a model of `aesop.models`.')
-    scale: Annotated[int, Field(ge=1, le=64)] | None = Field(None, description='Upscaling factor.')
+    scale: Scale | None = Field(None, description='Upscaling factor.')
     num_gpu: Literal['auto'] | Annotated[int, Field(ge=0)] = Field(
         'auto', description='GPUs to use: auto (all), 0 (the CPU) or how many.'
     )

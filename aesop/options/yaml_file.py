@@ -25,11 +25,13 @@ class Node:
     value: a scalar, a list of nodes or a dict from str to node.
     where: 'FILE:LINE', '--set KEY=VALUE' or 'options' (a dict given by the caller).
     plain: whether a string stood there without quotes, so that `${ENV}` may turn it into a number.
+    removes: whether it is a null over something that a base or an earlier override says.
     """
 
     value: Any
     where: str
     plain: bool = False
+    removes: bool = False
 
     def at(self, key: Key) -> 'Node':
         """The node at `key`, or its deepest block that exists."""
@@ -229,6 +231,8 @@ class _Reader:
             if not isinstance(block.value, dict):
                 self.report(where, key, f'{".".join(key[: i + 1])} is no block; set it as a whole')
                 return
+        if node.value in (None, 'None'):  # the latter is what BasicSR's --force_yml understands
+            node = Node(None, where, removes=key[-1] in block.value)
         block.value[key[-1]] = node
 
     def resolve(self, node: Node, key: Key) -> Any:
@@ -270,6 +274,8 @@ class _Reader:
 
 def merge(base: Node, child: Node) -> Node:
     """`child` over `base`, block by block; a block of another `type` replaces that of the base."""
+    if child.value is None:
+        return Node(None, child.where, removes=True)
     if not isinstance(base.value, dict) or not isinstance(child.value, dict):
         return child
     types = [block.value['type'].value for block in (base, child) if 'type' in block.value]

@@ -2,13 +2,13 @@
 
 import csv
 import io
-import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from aesop.errors import UserError
+from aesop.utils.files import atomic, write_text
 
 COLUMN = 3.3  # inches: one column of CVPR's and IEEE's two
 # Okabe and Ito's palette without its yellow, which is too light on white; line and marker tell curves apart in print.
@@ -34,23 +34,6 @@ STYLE = {
 }
 
 
-def command(name: str, draw: Callable[[], Iterable[Path]]) -> int:
-    """Does the work of a figure's script and prints the files that it wrote; the exit code.
-
-    0 done; 2 the user's input is wrong, or a file cannot be written, said in a sentence.
-    """
-    try:
-        sys.stdout.writelines(f'{path}\n' for path in draw())
-    except UserError as error:
-        problems = error.problems
-    except OSError as error:
-        problems = [f'{error.filename} cannot be used ({error.strerror})' if error.filename else str(error)]
-    else:
-        return 0
-    sys.stderr.writelines(f'{name}: {problem}\n' for problem in problems)
-    return 2
-
-
 @contextmanager
 def drawing() -> Iterator[Any]:
     """matplotlib's pyplot in the style of the figures, without a display; the figures made in it are closed at its end.
@@ -61,7 +44,7 @@ def drawing() -> Iterator[Any]:
     try:
         import matplotlib
     except ImportError as error:
-        raise UserError("figures need the package matplotlib: pip install -e '.[figures]'") from error
+        raise UserError("figures need the package matplotlib: pip install 'aesop-sr[figures]'") from error
     matplotlib.use('Agg')
     from matplotlib import pyplot
 
@@ -87,8 +70,8 @@ def write_figure(figure: Any, stem: str | Path) -> list[Path]:
     """Writes `<stem>.png` and `<stem>.pdf`; returns their paths."""
     paths = [beside(stem, suffix) for suffix in ('.png', '.pdf')]
     for path in paths:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path)
+        with atomic(path, suffixed=True) as aside:
+            figure.savefig(aside)
         figure.set_layout_engine('none')  # both are laid out alike, once
     return paths
 
@@ -99,16 +82,7 @@ def write_csv(stem: str | Path, header: Sequence[str], rows: Iterable[Sequence[A
     table = csv.writer(text)
     table.writerow(header)
     table.writerows(rows)
-    return write_whole(beside(stem, '.csv'), text.getvalue())
-
-
-def write_whole(path: Path, text: str) -> Path:
-    """Writes a file that is there whole or not at all, whenever the process is killed; what was there is replaced."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f'.{path.name}.tmp')
-    unfinished.write_text(text, encoding='utf-8', newline='')
-    unfinished.replace(path)
-    return path
+    return write_text(beside(stem, '.csv'), text.getvalue())
 
 
 def beside(stem: str | Path, suffix: str) -> Path:

@@ -17,12 +17,13 @@ from aesop.evaluation.evaluate import Metrics, build_metrics, evaluate, metric_b
 from aesop.evaluation.journal import fingerprint
 from aesop.models import SRModel, build_model
 from aesop.options import Options, load_options
-from aesop.reporting.figures import COLUMN, beside, drawing, look, write_csv, write_figure, write_whole
+from aesop.reporting.figures import COLUMN, beside, drawing, look, write_csv, write_figure
 from aesop.reporting.labels import axis_label
 from aesop.run import preflight
 from aesop.run.experiment import describe_run
 from aesop.utils.checkpoint import StateDict, find_weights, load_network, network_state_dict
 from aesop.utils.download import sha256
+from aesop.utils.files import write_text
 from aesop.utils.jsonl import finite
 
 Made = dict[str, dict[str, Any]]  # by method, what its numbers depend on
@@ -163,9 +164,9 @@ def write_points(stem: str | Path, points: Sequence[Point], made: Made | None = 
     about = beside(stem, '.json')
     if about.is_file():  # whenever a kill comes, no line of the table is said to be made in a way in which it was not
         before = _read_made(about)
-        write_whole(about, _json({method: before[method] for method in made if before.get(method) == made[method]}))
+        write_text(about, _json({method: before[method] for method in made if before.get(method) == made[method]}))
     table = write_csv(stem, (*KEYS, *names), rows)
-    write_whole(about, _json(made))
+    write_text(about, _json(made))
     return table
 
 

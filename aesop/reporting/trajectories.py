@@ -1,7 +1,7 @@
-"""How L_pix, L_AESOP and the scaled L_pix run through a training (the paper's Figure 9), from the run's log."""
+"""How L_pix, L_AESOP and the scaled L_pix run through a training (the paper's Figure 9), from the run's
+`train.jsonl`."""
 
-import math
-import re
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -9,7 +9,6 @@ from aesop.errors import UserError
 from aesop.options import load_options
 from aesop.reporting.figures import COLUMN, drawing, look, write_csv, write_figure
 
-LINE = re.compile(r'iter (\d+)/\d+ \| .* \| (.*)')
 TERMS = {  # option block -> names that its loss is logged under, and what the figure calls it
     'pixel_opt': (('l_g_pix', 'l_pix'), r'$L_{pix}$'),
     'aesop_opt': (('l_g_aesop', 'l_aesop'), r'$L_{AESOP}$'),
@@ -18,25 +17,19 @@ Curve = dict[int, float]  # iteration -> value
 
 
 def read_losses(run: str | Path) -> dict[str, Curve]:
-    """Every loss term in the logs of `experiments/<name>`, as it was logged: weighted.
-
-    Where a run went on from a state, what its earlier log has from there on is dropped, as the run itself did.
+    """Every loss term in `train.jsonl` of `experiments/<name>`, as it was logged: weighted.
 
     Raises:
-        UserError: the folder holds no log of a training.
+        UserError: the folder holds no such file, or one without losses.
     """
-    run = Path(run)
+    path = Path(run) / 'train.jsonl'
     losses: dict[str, Curve] = {}
-    for log in sorted(run.glob('train_*.log')):
-        entries = [match.groups() for match in map(LINE.search, log.read_text(encoding='utf-8').splitlines()) if match]
-        first = int(entries[0][0]) if entries else math.inf
-        losses = {name: {i: v for i, v in curve.items() if i < first} for name, curve in losses.items()}
-        for iteration, terms in entries:
-            words = terms.split()
-            for name, value in zip(words[::2], words[1::2]):
-                losses.setdefault(name, {})[int(iteration)] = float(value)
+    if path.is_file():
+        for entry in map(json.loads, path.read_text(encoding='utf-8').splitlines()):
+            for name, value in entry['losses'].items():
+                losses.setdefault(name, {})[entry['iter']] = float(value)  # NaN is written as a text
     if not losses:
-        raise UserError(f'{run}: this folder holds no log of a training with losses in it; name experiments/<name>')
+        raise UserError(f'{run}: this folder holds no losses of a training (train.jsonl); name experiments/<name>')
     return losses
 
 

@@ -1,28 +1,27 @@
 """The folder of a run: who may write it, what it holds, how a run goes on from it."""
 
-import fcntl
 import json
 import logging
-import os
 import platform
 import re
 import subprocess
 import sys
 import time
-import weakref
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import IO, Any
 
 from aesop.errors import UserError
 from aesop.options import Options
-from aesop.utils import checkpoint, distributed
+from aesop.utils import checkpoint, distributed, files
 from aesop.utils.jsonl import Lines
 
 logger = logging.getLogger(__name__)
 
 STATE_KEYS = {'iter', 'model', 'random', 'pools', 'best', 'elapsed'}  # earlier versions had no 'samples' and 'options'
-PACKAGES = ('torch', 'torchvision', 'numpy', 'opencv-python', 'lpips')
+PACKAGES = ('torch', 'torchvision', 'numpy', 'opencv-python', 'opencv-python-headless', 'lpips')
 
 
 def move_aside(folder: Path) -> Path | None:
@@ -45,19 +44,17 @@ def lock(folder: Path) -> IO[str]:
     Raises:
         UserError: another process is writing the folder.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    handle = open(folder / '.lock', 'a+')  # noqa: SIM115  (held open: the lock lives as long as the file object)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        handle.close()
-        raise UserError(
-            f'{folder} is in use by another run; wait for it, stop it, or give this one another `name`'
-        ) from error
-    # The data workers of a run that was killed outlive it for seconds: they must not hold its lock.
-    held = weakref.ref(handle)
-    os.register_at_fork(after_in_child=lambda: held() and held().close())
-    return handle
+    require_files([folder / '.lock'])
+    busy = f'{folder} is in use by another run; wait for it, stop it, or give this one another `name`'
+    return files.lock(folder / '.lock', busy)
+
+
+def require_files(paths: Iterable[Path]) -> None:
+    """Raises UserError where something else has a file's name: to write there fails, or waits for ever."""
+    odd = [path for path in paths if (path.exists() or path.is_symlink()) and not path.is_file()]
+    if odd:
+        remedy = 'a folder, a FIFO or a link to nothing is where a file belongs; remove or rename it'
+        raise UserError([f'{path}: {remedy}' for path in odd])
 
 
 def describe_run() -> dict[str, Any]:
@@ -76,14 +73,20 @@ def describe_run() -> dict[str, Any]:
         'command': ' '.join([Path(sys.executable).name, *sys.argv]),
         'git': {'commit': git('rev-parse', 'HEAD'), 'uncommitted': changes.splitlines() if changes else []},
         'python': platform.python_version(),
-        'packages': {name: metadata.version(name) for name in PACKAGES},
+        'packages': dict(_versions()),
     }
+
+
+def _versions() -> Iterator[tuple[str, str]]:
+    for name in PACKAGES:
+        with suppress(metadata.PackageNotFoundError):  # OpenCV comes under several names
+            yield name, metadata.version(name)
 
 
 class Experiment:
     """`experiments/<name>`: networks in `models/`, states in `training_states/`, logs, options and metrics.
 
-    Used by the main rank alone; states and networks are written by the saver's thread.
+    Used by the main rank alone; states and networks are written by the checkpointer's thread.
     """
 
     def __init__(self, options: Options) -> None:
@@ -92,6 +95,7 @@ class Experiment:
         self.states = self.root / 'training_states'
         self.models = self.root / 'models'
         self.metrics = Lines(self.root / 'metrics.jsonl')
+        self.losses = Lines(self.root / 'train.jsonl')
         self.skipped = Lines(self.root / 'skipped.jsonl')
         self._lock: IO[str] | None = None
         self._goes_on = False
@@ -109,6 +113,9 @@ class Experiment:
         """
         if self.root.exists():
             self._lock = lock(self.root)
+            if resume or distributed.restarted():
+                names = ('metrics.jsonl', 'skipped.jsonl', 'options.yml', 'run.json')
+                require_files([*(self.root / name for name in names), *self.models.glob('*')])
         if (resume or self._was_restarted()) and (state := self.newest_state()) is not None:
             self._goes_on = True
             return state, []
@@ -129,15 +136,19 @@ class Experiment:
             for unfinished in folder.glob('.*.tmp'):  # a kill came while it was written
                 unfinished.unlink()
         self.forget_after(iteration)
-        (self.root / 'options.yml').write_text(self.options.to_yaml())
-        (self.root / 'run.json').write_text(json.dumps(describe_run(), indent=2) + '\n')
+        files.write_text(self.root / 'options.yml', self.options.to_yaml())
+        files.write_text(self.root / 'run.json', json.dumps(describe_run(), indent=2) + '\n')
 
     def _was_restarted(self) -> bool:
         """Whether this process is torchrun's second try at the run that this folder holds, not at another's."""
         about = self.root / 'run.json'
         if not distributed.restarted() or not about.exists():
             return False
-        return json.loads(about.read_text()).get('launch') == distributed.launch_id()
+        try:
+            return json.loads(about.read_bytes()).get('launch') == distributed.launch_id()
+        except (ValueError, AttributeError):
+            logger.warning('%s cannot be read; the run starts anew', about)
+            return False
 
     def newest_state(self) -> dict[str, Any] | None:
         """The newest state that reads back whole, None where none was saved; damaged ones are named in the log.
@@ -161,7 +172,7 @@ class Experiment:
         checkpoint.save(state, self.states / f'{state["iter"]}.state')
         keep = self.options.logger.keep_last
         if keep is not None:
-            for path in self._saved_states()[:-keep]:
+            for path in [path for path in self._saved_states() if path.is_file()][:-keep]:
                 path.unlink()
 
     def save_networks(self, networks: dict[str, dict[str, Any]], label: int | str) -> None:
@@ -174,29 +185,20 @@ class Experiment:
 
     def forget_after(self, iteration: int) -> None:
         """Puts states later than `iteration` aside (among them, the next ones would be pruned as the oldest), and drops
-        later validations, which will be made again, and a line cut off by a kill."""
+        later losses and validations, which will be made again, and a line cut off by a kill."""
         for path in self._saved_states():
             if int(path.stem) > iteration:
                 path.rename(path.with_suffix('.state.aside'))
                 logger.warning('%s is later than where this run goes on, and is put aside', path)
-        path = self.metrics.path
-        if not path.exists():
-            return
-        kept = []
-        for line in path.read_text().splitlines():
-            try:
-                if json.loads(line)['iter'] <= iteration:
-                    kept.append(line + '\n')
-            except (json.JSONDecodeError, KeyError):
-                logger.warning('%s: a line that was cut off is dropped', path)
-        temporary = path.with_suffix('.tmp')
-        temporary.write_text(''.join(kept))
-        temporary.replace(path)
+        for lines in (self.metrics, self.losses):
+            lines.keep(lambda entry: entry['iter'] <= iteration)
 
 
 def _load_state(path: str | Path) -> dict[str, Any]:
     """What the file holds, and its name under 'file'."""
     state = checkpoint.load(path)
+    if isinstance(state, dict) and {'iter', 'optimizers'} <= state.keys():  # BasicSR's
+        return {'iter': state['iter'], 'optimizers': state['optimizers'], 'file': str(path)}
     lacking = STATE_KEYS - state.keys() if isinstance(state, dict) else STATE_KEYS
     if lacking:
         raise UserError(

@@ -23,6 +23,8 @@ def console(is_main: bool) -> Iterator[None]:
     package = logging.getLogger('aesop')
     level = package.level
     package.setLevel(logging.INFO if is_main else logging.WARNING)
+    if hasattr(sys.stdout, 'reconfigure'):  # under a locale without UTF-8 an accent is shown as \xe9
+        sys.stdout.reconfigure(errors='backslashreplace')
     shown = logging.StreamHandler(sys.stdout)
     shown.setFormatter(FORMAT)
     before = list(package.handlers)
@@ -49,7 +51,7 @@ def also_to(file: Path) -> None:
     """Writes the messages to `file` too, what was said since the run began included."""
     package = logging.getLogger('aesop')
     file.parent.mkdir(parents=True, exist_ok=True)
-    written = LogFile(file)
+    written = LogFile(file, encoding='utf-8', errors='backslashreplace')
     written.setFormatter(FORMAT)
     for early in [handler for handler in package.handlers if isinstance(handler, MemoryHandler)]:
         early.setTarget(written)

@@ -1,5 +1,6 @@
 """What a run needs, looked at before anything is written or trained: all that is wrong comes in one list."""
 
+import inspect
 import logging
 import os
 import shutil
@@ -12,7 +13,7 @@ from typing import Any
 from torch import nn
 
 from aesop.archs import build_network
-from aesop.archs.backbones import backbone_file
+from aesop.archs.backbones import backbone_file, fetch_backbone
 from aesop.data import ImageDataset, build_dataset
 from aesop.data.datasets.base import capped
 from aesop.data.datasets.crops import CropDataset
@@ -21,10 +22,10 @@ from aesop.data.preparation.check import describe, shared
 from aesop.errors import Unavailable, UserError, at
 from aesop.options import Options
 from aesop.options.schema import Metric as MetricBlock
-from aesop.registry import METRICS
+from aesop.registry import LOSSES, METRICS
 from aesop.run.logs import muted
 from aesop.utils import distributed
-from aesop.utils.checkpoint import find_weights, load_network
+from aesop.utils.checkpoint import download_advice, find_weights, load_network
 
 DATA_HELP = 'datasets/README.md says how to get the data sets; another folder is set with --set'
 WEIGHTS_HELP = 'experiments/README.md says where to get weights or how to train them'
@@ -87,9 +88,7 @@ def _dataset(options: Options, key: str, skip_bad: bool) -> ImageDataset:
     try:
         return _checked_dataset(options, key, skip_bad)
     except UserError as error:
-        raise UserError(
-            capped(error.problems, '; `python -m aesop.data.preparation.check -opt FILE` lists all')
-        ) from error
+        raise UserError(capped(error.problems, '; `aesop check -opt FILE` lists all')) from error
 
 
 def _checked_dataset(options: Options, key: str, skip_bad: bool) -> ImageDataset:
@@ -99,6 +98,12 @@ def _checked_dataset(options: Options, key: str, skip_bad: bool) -> ImageDataset
         f'there is no folder {path}. {DATA_HELP} datasets.{key}.{root}=FOLDER'
         for root, path in roots.items()
         if path is not None and not Path(path).is_dir()
+    ]
+    lists = {key: block.get(key) for key in ('meta_info', 'meta_info_file')}
+    missing += [
+        f'there is no file {path}. Set datasets.{key}.{name} to a list of images, or to ~ for all images of the folder'
+        for name, path in lists.items()
+        if path is not None and not Path(path).is_file()
     ]
     if missing:
         raise UserError(missing)
@@ -184,6 +189,11 @@ def _check_files(place: str, block: dict[str, Any], problems: list[str], lenient
         if block.get(name, 'imagenet') not in (None, 'imagenet'):
             with at(f'{place}.{name}', problems), suppress(passed_over):
                 _require_file(backbone_file(block[name]))
+    if place.startswith('train.') and block.get('type') in LOSSES.names():
+        parameters = inspect.signature(LOSSES.get(block['type'])).parameters
+        if 'vgg_weights' in parameters and block.get('vgg_weights') in (None, 'imagenet'):
+            with at(f'{place}.vgg_weights', problems):
+                fetch_backbone(block.get('vgg_type', parameters['vgg_type'].default))
 
 
 def _try(net: nn.Module, path: str | None, key: str, strict: bool = True) -> None:
@@ -194,7 +204,7 @@ def _try(net: nn.Module, path: str | None, key: str, strict: bool = True) -> Non
 
 def _require_file(path: str | Path) -> None:
     if not Path(path).is_file():
-        raise Unavailable(f'there is no file {path}. {WEIGHTS_HELP}')
+        raise Unavailable(f'there is no file {path}. {download_advice(path) or WEIGHTS_HELP}')
 
 
 def _blocks(block: dict[str, Any], place: str = '') -> Iterator[tuple[str, dict[str, Any]]]:
@@ -227,7 +237,7 @@ def _check_disk(folder: Path, needed: int, why: str, resume: bool) -> None:
     if not os.access(existing, os.W_OK):
         raise UserError(f'there is no permission to write into {existing}')
     if resume:
-        needed -= sum(path.stat().st_size for path in folder.glob('*/*') if path.suffix in ('.pth', '.state'))
+        needed -= sum(path.lstat().st_size for path in folder.glob('*/*') if path.suffix in ('.pth', '.state'))
     free = shutil.disk_usage(existing).free
     if needed > free:
         raise UserError(f'{needed / GB:.3g} GB are needed and {free / GB:.3g} GB are free, for {why}')

@@ -10,25 +10,25 @@ from typing import Any
 import torch
 
 from aesop.errors import UserError
-from aesop.utils import distributed
 
 logger = logging.getLogger(__name__)
 
 RETRY = 60.0  # seconds after which a save that failed is tried again
 LAST_TRIES = 10  # how often it is tried where the run ends
-SETTLING = 10.0  # seconds that a save may still take when another rank is gone
+PATIENCE = 2 * LAST_TRIES * RETRY  # seconds that the other ranks wait for it
 
 
-class Saver:
-    """One save at a time; one that fails is told, and made again later, with what training has come to by then.
+class AsyncCheckpointer:
+    """One save at a time; one that fails is logged, and repeated later with the state that training has by then.
 
-    What is written has to be a copy (`to_host`): training goes on changing the networks.
+    What is written has to be a copy (`to_host`): training goes on changing the networks. When the process ends with an
+    error, Python's exit waits for the save that is being written.
     """
 
     def __init__(self) -> None:
-        self._thread = futures.ThreadPoolExecutor(1, thread_name_prefix='saver')
+        self._thread = futures.ThreadPoolExecutor(1, thread_name_prefix='checkpointer')
         self._writing: list[futures.Future] = []
-        self._owed: deque[Callable[[], Any]] = deque()
+        self._queue: deque[Callable[[], Any]] = deque()
         self._failed_at: float | None = None  # by time.monotonic; None: the last save is on the disk
 
     def should_retry(self) -> bool:
@@ -41,24 +41,24 @@ class Saver:
 
     def save(self, write: Callable[[], Any]) -> None:
         """Has `write` called in the thread, as soon as the save before has ended: memory holds one copy."""
-        self.finish()
+        self.wait()
         self._submit(write)
 
-    def owe(self, write: Callable[[], Any]) -> None:
-        """As `save`, without waiting; and since no later save takes its place, one that fails is made again first."""
-        self._owed.append(write)
+    def enqueue(self, write: Callable[[], Any]) -> None:
+        """As `save`, without waiting. No later save replaces it: if it fails, it is repeated before the next one."""
+        self._queue.append(write)
         self._submit(lambda: None)
 
     def _submit(self, write: Callable[[], Any]) -> None:
         self._writing.append(self._thread.submit(self._write, write))
 
     def _write(self, write: Callable[[], Any]) -> None:
-        while self._owed:
-            self._owed[0]()
-            self._owed.popleft()
+        while self._queue:
+            self._queue[0]()
+            self._queue.popleft()
         write()
 
-    def save_now(self, write: Callable[[], Any], stopped: Callable[[], bool] = lambda: False) -> None:
+    def save_and_wait(self, write: Callable[[], Any], stopped: Callable[[], bool] = lambda: False) -> None:
         """The last save of a run: tried again and again, unless `stopped` says that there is no time for it.
 
         Raises:
@@ -66,7 +66,7 @@ class Saver:
         """
         for left in reversed(range(LAST_TRIES)):
             self.save(write)
-            error = self.finish()
+            error = self.wait()
             if error is None:
                 return
             if not left or stopped():
@@ -74,16 +74,11 @@ class Saver:
             logger.warning('trying again in %.0f s, %d times more', RETRY, left)
             waited_from = time.monotonic()
             while time.monotonic() - waited_from < RETRY and not stopped():
-                distributed.progress('waiting until the last state can be written')
                 time.sleep(0.1)
 
-    def finish(self) -> UserError | None:
-        """Waits for what is being written; returns what went wrong with it, which has been told."""
+    def wait(self) -> UserError | None:
+        """Waits for what is being written; returns what went wrong with it, which has been logged."""
         return self._look(self._writing)
-
-    def settle(self) -> None:
-        """Gives a save that is being written a last chance, before the process is ended."""
-        futures.wait(self._writing, SETTLING)
 
     def _look(self, ended: list[futures.Future]) -> UserError | None:
         error = None

@@ -17,20 +17,23 @@ from aesop.data.datasets.realesrgan import RealESRGANDataset
 from aesop.data.degradation.pool import share_out
 from aesop.data.degradation.real import RealDegradation, build_degradation
 from aesop.errors import DONE, STOPPED, RunEnded, UserError, at
+from aesop.evaluation.autoencoder import autoencoder_quality
 from aesop.evaluation.evaluate import Metrics, build_metrics, evaluate
 from aesop.models import SRModel, build_model
-from aesop.models.precision import peak_memory
 from aesop.options import Options
 from aesop.run import preflight
 from aesop.run.experiment import Experiment
 from aesop.run.logs import also_to, announce, open_scalars
+from aesop.training.basicsr_state import take_over
 from aesop.training.changes import check_changes
-from aesop.training.checkpointer import Saver, to_host
+from aesop.training.checkpointer import PATIENCE, AsyncCheckpointer, to_host
 from aesop.training.clock import Clock
+from aesop.training.experts import IdleExperts
 from aesop.training.health import Health
 from aesop.training.rng import random_state, seed_everything, set_random_state
 from aesop.training.signals import stop_signals
 from aesop.utils import distributed
+from aesop.utils.devices import peak_memory
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +54,8 @@ def train(
         UserError: something is missing or does not fit; nothing has been written then.
     """
     experiment = Experiment(options)
-    datasets = preflight.prepare(options, ('train', 'val'), experiment.root, auto_resume or distributed.restarted())
+    goes_on = auto_resume or distributed.restarted()
+    datasets = distributed.on_all(lambda: preflight.prepare(options, ('train', 'val'), experiment.root, goes_on))
     training_set = datasets.pop('train')
     seed_everything(options.manual_seed)  # the same on every rank: the networks must start alike
     model = build_model(options, device)
@@ -93,13 +97,13 @@ class TrainingRun:
         self.samples = 0  # seen until now by all ranks: where the stream of training samples goes on
         self.elapsed = 0.0  # seconds, over all interruptions
         self.best: dict[str, Any] = {}
-        self.saver = Saver()
+        self.checkpointer = AsyncCheckpointer()
         self.health = Health(experiment.skipped)
         self._votes = distributed.Votes()
         self._saved_at = time.monotonic()
         self._went_back = False
+        self._experts = IdleExperts()
         self._slow_laps = 0  # log lines in a row with much waiting for data
-        distributed.before_the_end(self.saver.settle)
 
     def loop(self, training_set: Any) -> int:
         """Trains to the end or to a signal; returns the exit code.
@@ -141,7 +145,6 @@ class TrainingRun:
         for batch in self._clock.waiting(loader):
             self.iter += 1
             self.samples += batch_size
-            distributed.progress(f'computing iteration {self.iter}')
             images = {key: batch[key] for key in ('index', 'name') if key in batch}
             if self.degrade is not None:
                 batch = self.degrade(batch)
@@ -150,7 +153,7 @@ class TrainingRun:
             self.health.look(self.model, self.iter, images, terms)
             if self.health.skips == self.options.train.max_skips:
                 return False
-            stopping, save_now = self._votes.cast(bool(stop), self._wants_to_save())
+            stopping, save_now = self._votes.any_rank(bool(stop), self._wants_to_save())
             if self._due(self.options.logger.print_freq):
                 self._log(terms, total)
             if self.datasets and self._due(self.options.val.val_freq, self.options.val.val_start_iter):
@@ -160,7 +163,6 @@ class TrainingRun:
             checkpoint_due = self.iter < total and self._due(self.options.logger.save_checkpoint_freq)
             if (checkpoint_due or save_now) and not self.health.skips:  # the last good state is from before them
                 self.save(stop, weights=checkpoint_due)
-            distributed.progress(f'reading the batch of iteration {self.iter + 1}')
         return True
 
     def _loader(self, training_set: Any) -> Any:
@@ -188,7 +190,7 @@ class TrainingRun:
             f'{self.health.skips} iterations in a row up to {self.iter} had losses or gradients that are not finite '
             f'({self.experiment.skipped.path} says which)'
         )
-        self.saver.finish()
+        self.checkpointer.wait()
         state = None if self._went_back else distributed.on_main(self.experiment.newest_state)
         if state is None:
             again = ', again after going back' if self._went_back else ', and there is no state to go back to'
@@ -226,6 +228,9 @@ class TrainingRun:
             self.scalars.add(values[dataset.name], self.iter, f'metrics/{dataset.name}')
             numbers = '  '.join(f'{name}: {value:.4f}' for name, value in values[dataset.name].items())
             logger.info('validation at %d, %s: %s', self.iter, dataset.name, numbers)
+            net = self.model.net_g_ema or self.model.net_g
+            if hasattr(net, 'encoder') and distributed.is_main():
+                logger.info('%s', autoencoder_quality(net, dataset, self.model.device) or 'no pairs: not assessed')
         if distributed.is_main():
             self.experiment.metrics.add({'iter': self.iter, 'datasets': values})
         self._keep_best(values)
@@ -239,14 +244,13 @@ class TrainingRun:
             raise
 
     def save(self, stop: list[int], weights: bool = True, last: bool = False) -> None:
-        """Hands the state, to which every rank contributes its own, to the saver.
+        """Hands the state, to which every rank contributes its own, to the checkpointer.
 
         Args:
             stop: signals received; a second one ends the waiting for space on the disk.
             weights: beside the state write the weights to publish.
             last: wait until they are written.
         """
-        distributed.progress(f'saving iteration {self.iter}')
         random_states = distributed.gather(random_state(), everywhere=False)
         pools = distributed.gather(self.degrade.state_dict() if self.degrade else {}, everywhere=False)
         self._saved_at = time.monotonic()
@@ -268,13 +272,14 @@ class TrainingRun:
                 self.experiment.save_state(state)
 
             self.experiment.metrics.flush()
+            self.experiment.losses.flush()
             self.experiment.skipped.flush()
             if last:
-                self.saver.save_now(write, stopped=lambda: len(stop) > 1)
+                self.checkpointer.save_and_wait(write, stopped=lambda: len(stop) > 1)
             else:
-                self.saver.save(write)
+                self.checkpointer.save(write)
         if last:
-            distributed.barrier()
+            distributed.barrier(timeout=PATIENCE)
 
     def _wants_to_save(self) -> bool:
         """Whether this rank asks for a state between those that the iterations bring: the clock is the main one's."""
@@ -284,7 +289,7 @@ class TrainingRun:
         due = minutes is not None and time.monotonic() - self._saved_at > 60 * minutes
         if due:
             self._saved_at = time.monotonic()
-        return self.saver.should_retry() or due
+        return self.checkpointer.should_retry() or due
 
     def load_state(self, state: dict[str, Any], keep: Sequence[str] = (), force: bool = False) -> None:
         """Goes on from a state that `save` wrote.
@@ -297,9 +302,15 @@ class TrainingRun:
             UserError: it is the state of another run.
         """
         total, rank, count = self.options.train.total_iter, distributed.rank(), distributed.world_size()
+        if state['iter'] > total:
+            beyond = f'it is of iteration {state["iter"]}, beyond train.total_iter {total}: raise that'
+            raise UserError(f'{state["file"]}: {beyond}')
+        if 'optimizers' in state:
+            take_over(state, self.model, keep)
+            self.iter, self.samples = state['iter'], state['iter'] * count * self._batch_size()
+            seed_everything(self.options.manual_seed, self.iter, rank)
+            return
         with at(state['file']):
-            if state['iter'] > total:
-                raise UserError(f'it is of iteration {state["iter"]}, beyond train.total_iter {total}: raise that')
             if 'options' in state:
                 check_changes(state['options'], self.options.to_dict(), keep, force)
             self.model.load_state_dict(state['model'], keep)
@@ -331,6 +342,9 @@ class TrainingRun:
     def _log(self, terms: dict[str, torch.Tensor], total: int) -> None:
         values = distributed.mean(terms)
         rate, waited = self._clock.lap(self.iter)
+        if distributed.is_main():
+            rates = {'lr': self.model.learning_rates, 'rate': rate, 'waited': waited}
+            self.experiment.losses.add({'iter': self.iter, 'losses': values, **rates})
         self.scalars.add(values, self.iter, 'losses')
         self.scalars.add(self.model.learning_rates, self.iter, 'lr')
         rates = ' '.join(f'{rate:.2e}' for rate in self.model.learning_rates.values())
@@ -340,6 +354,8 @@ class TrainingRun:
             peak_memory(self.model.device) / 1e9,
             '  '.join(f'{name} {value:.4e}' for name, value in values.items()),
         )  # fmt: skip
+        if distributed.is_main():
+            self._experts.look(values, self.iter)
         self._slow_laps = self._slow_laps + 1 if waited > SLOW_DATA else 0
         if self._slow_laps == 2 and distributed.is_main():  # the first one has the workers' start in it
             advice = waiting_advice(self.options.datasets['train'])
@@ -358,6 +374,6 @@ class TrainingRun:
             self.best = {'iter': self.iter, 'value': value, 'metric': name, 'dataset': dataset.name}
             if distributed.is_main():
                 networks = self.model.network_states()
-                self.saver.owe(lambda: self.experiment.save_networks(networks, 'best'))
+                self.checkpointer.enqueue(lambda: self.experiment.save_networks(networks, 'best'))
         if self.best:
             logger.info('best %s on %s: %.4f at %d', name, dataset.name, self.best['value'], self.best['iter'])

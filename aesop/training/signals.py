@@ -4,15 +4,14 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+STOP = tuple(getattr(signal, name) for name in ('SIGTERM', 'SIGINT', 'SIGUSR1') if hasattr(signal, name))
+
 
 @contextmanager
 def stop_signals() -> Iterator[list[int]]:
-    """Collects these signals instead of dying of them: the loop ends at the next step, saved."""
+    """Collects these signals, so that the loop can save and end at the next step."""
     received: list[int] = []
-    previous = {
-        number: signal.signal(number, lambda got, _: received.append(got))
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
-    }
+    previous = {number: signal.signal(number, lambda got, _: received.append(got)) for number in STOP}
     try:
         yield received
     finally:

@@ -9,21 +9,27 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
+from queue import Full, Queue
+from threading import Event
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from aesop.errors import UserError
-from aesop.evaluation.tiling import TiledPrediction, step_of
+from aesop.evaluation.tiling import TiledPrediction, around, step_of
 from aesop.models.precision import Precision, hold
-from aesop.upscale.photo import FORMATS, Photo, read_photo, write_photo
+from aesop.upscale.colour import CORRECTIONS
+from aesop.upscale.photo import FORMATS, Photo, levels, read_photo, write_bands, write_photo
 from aesop.utils.images import EXTENSIONS, image_size, list_images
 
 THREADS = 2  # for reading, and as many for writing
 AHEAD = 4  # images read before they are needed; results wait for their thread alone, since they are large
+
+LARGE = 2**26  # pixels of a result above which a PNG is written while it is computed
 
 T = TypeVar('T')
 
@@ -42,6 +48,13 @@ class Outcome:
     done: int = 0
     skipped: int = 0
     problems: list[str] = field(default_factory=list)
+
+
+def beside(source: Path, scale: int, form: str) -> Path:
+    """Where results go by default: `photo_x4.png` beside `photo.jpg`, the folder `photos_x4` beside `photos`."""
+    source = source.resolve() if source.name in ('', '..') else source
+    name = source.name if source.is_dir() else source.stem
+    return source.with_name(f'{name}_x{scale}{"" if source.is_dir() else form}')
 
 
 def find_jobs(source: Path, output: Path, suffix: str, form: str | None, overwrite: bool) -> tuple[list[Job], Outcome]:
@@ -109,42 +122,78 @@ class Upscaler:
         tile: side of a tile in pixels; None: whole images, as long as the memory suffices.
         overlap: pixels around a tile.
         batch: tiles, or whole images, of equal size that the network gets at a time.
+        colour: see `aesop.upscale.colour.CORRECTIONS`; None: as the network makes them.
+        blend: pixels in which neighbouring tiles fade into each other.
     """
 
-    def __init__(self, net: nn.Module, runtime: Precision, tile: int | None, overlap: int, batch: int) -> None:
-        self.scale = net.scale
+    def __init__(
+        self,
+        net: nn.Module,
+        runtime: Precision,
+        tile: int | None,
+        overlap: int,
+        batch: int,
+        colour: str | None = None,
+        blend: int = 0,
+    ) -> None:
+        self.scale, self._correct = net.scale, CORRECTIONS.get(colour)
         self._net, self._runtime = runtime.prepare(net), runtime
         hold(self._net, runtime.dtype)
         runtime.compile(self._net)
-        self.predict = TiledPrediction(self._forward, net.scale, tile, overlap, step_of(net), batch)
+        self._step = step_of(net)
+        self.predict = TiledPrediction(self._forward, net.scale, tile, overlap, self._step, batch, blend=blend)
+        self._whole_results = bool(colour or blend)
 
-    def _forward(self, lq: Tensor) -> Tensor:
+    def _forward(self, lq: Tensor, into: Callable[[Tensor], Tensor] = lambda sr: sr) -> Tensor:
         self._runtime.begin_step()
-        return self._runtime.call(self._net, self._runtime.lay_out(lq))
+        return into(self._runtime.call(self._net, self._runtime.lay_out(lq)))
 
     @torch.inference_mode()
-    def __call__(self, photos: list[Photo]) -> list[Callable[[], Tensor]]:
-        """For each of these photos of equal size, what waits for its result, (3, scale * h, scale * w) on the CPU.
+    def __call__(self, photos: list[Photo]) -> Tensor:
+        """(N, 3, scale * h, scale * w) on the device, of photos of equal size; on a GPU maybe still computed."""
+        lq = self._runtime.lay_out(torch.stack([photo.image() for photo in photos]))
+        sr = self.predict(lq)
+        return self._correct(sr, lq) if self._correct else sr
 
-        On a GPU the network works on while that is waited for.
+    @torch.inference_mode()
+    def bands(self, photo: Photo, suffix: str) -> Iterator[Tensor]:
+        """The `levels` of the result from top to bottom, (C, rows, scale * w) on the device at a time.
+
+        Neither the result nor floating-point numbers of the photo are ever whole in memory.
+
+        Raises:
+            UserError: a number is not finite.
         """
-        sr = self.predict(self._runtime.lay_out(torch.stack([photo.image for photo in photos])))
-        on_host = sr.to('cpu', non_blocking=True)
-        if sr.device.type == 'cpu':
-            return [lambda image=image: image for image in on_host]
-        copied = torch.cuda.Event()
-        copied.record()
-        return [lambda image=image: (copied.synchronize(), image)[1] for image in on_host]
+
+        def into(sr: Tensor) -> Tensor:
+            if not sr.isfinite().all():
+                raise not_finite(photo)
+            return levels(sr, photo, suffix)
+
+        height, width = photo.size
+        top = 0
+        while top < height:
+            tile, overlap = self.predict.tile or max(height, width), self.predict.overlap
+            rows = min(max(tile - 2 * overlap, self._step), height - top)  # seen with what is around them: one tile
+            seen = around(top, rows, overlap, height)
+            lq = self._runtime.lay_out(photo.image(slice(seen.start, seen.stop))[None])
+            first = self.scale * (top - seen.start)
+            yield self.predict(lq, into=into)[0, :, first : first + self.scale * rows]
+            top += rows
+
+    def is_large(self, photo: Photo) -> bool:
+        """Whether the result is better not held in memory."""
+        return not self._whole_results and bool(self.predict.tile) and self.scale**2 * math.prod(photo.size) > LARGE
 
     def groups(self, photos: Iterable[Photo]) -> Iterator[list[Photo]]:
         """Photos in order; those of equal size that follow each other together, if they are no larger than a tile."""
         group: list[Photo] = []
         for photo in photos:
-            if group and photo.image.shape != group[0].image.shape:
+            if group and photo.size != group[0].size:
                 yield group
                 group = []
             group.append(photo)
-            large = max(photo.image.shape[-2:]) > (self.predict.tile or math.inf)
+            large = max(photo.size) > (self.predict.tile or math.inf)
             if large or len(group) >= self.predict.batch:
                 yield group
                 group = []
@@ -169,11 +218,14 @@ def run(upscaler: Upscaler, jobs: list[Job], outcome: Outcome, quality: int) -> 
         except UserError as error:
             return error
 
-    def write(photo: Photo, result: Callable[[], Tensor]) -> None:
-        sr = result()
-        if not sr.isfinite().all():
-            raise UserError(f'{photo.path}: the network gave no finite numbers; try --precision fp32, or bf16')
-        write_photo(targets[photo.path], photo, sr, quality)
+    def write(photo: Photo, result: Callable[[], np.ndarray]) -> None:
+        write_photo(targets[photo.path], photo, result(), quality)
+
+    def write_large(photo: Photo, bands: Bands) -> None:
+        try:
+            write_bands(targets[photo.path], photo, upscaler.scale, bands)
+        finally:
+            bands.abandon()
 
     def readable(photos: Iterable[Photo | UserError]) -> Iterator[Photo]:
         for photo in photos:
@@ -203,10 +255,19 @@ def run(upscaler: Upscaler, jobs: list[Job], outcome: Outcome, quality: int) -> 
         writing: deque[tuple[Path, Future]] = deque()
         try:
             for group in upscaler.groups(readable(_ahead(readers, read, jobs))):
-                for photo, result in zip(group, upscaler(group)):
-                    while len(writing) >= THREADS:
-                        settle(*writing.popleft())
-                    writing.append((photo.path, writers.submit(write, photo, result)))
+                while len(writing) >= THREADS:
+                    settle(*writing.popleft())
+                suffix = targets[group[0].path].suffix
+                if upscaler.is_large(group[0]) and FORMATS[suffix.lower()] == 'PNG':
+                    bands = Bands()
+                    writing.append((group[0].path, writers.submit(write_large, group[0], bands)))
+                    bands.feed(upscaler.bands(group[0], suffix))
+                else:
+                    for photo, sr in zip(group, upscaler(group)):
+                        result = levels_of(sr, photo, suffix)
+                        while len(writing) >= THREADS:
+                            settle(*writing.popleft())
+                        writing.append((photo.path, writers.submit(write, photo, result)))
                 finished += sum(pixels[photo.path] for photo in group)
                 bar.update(finished - bar.n)  # tiles are counted already, some twice if the memory did not suffice
         except BaseException:
@@ -215,6 +276,76 @@ def run(upscaler: Upscaler, jobs: list[Job], outcome: Outcome, quality: int) -> 
         finally:  # what is computed is written
             while writing:
                 settle(*writing.popleft())
+
+
+def levels_of(sr: Tensor, photo: Photo, suffix: str) -> Callable[[], np.ndarray]:
+    """What gives `levels` on the CPU, to be called by the thread that writes.
+
+    On a GPU they are made there and copied, a quarter of the bytes, while the network works on.
+
+    Raises (when called): UserError: a number is not finite.
+    """
+
+    def made() -> tuple[Tensor, Tensor]:
+        return levels(sr, photo, suffix).permute(1, 2, 0).contiguous(), sr.isfinite().all()
+
+    def checked(pixels: Tensor, finite: Tensor) -> np.ndarray:
+        if not finite:
+            raise not_finite(photo)
+        return pixels.numpy()
+
+    if sr.device.type == 'cpu':
+        return lambda: checked(*made())
+    pixels, finite = (t.to('cpu', non_blocking=True) for t in made())
+    copied = torch.cuda.Event()
+    copied.record()
+    return lambda: (copied.synchronize(), checked(pixels, finite))[1]
+
+
+def not_finite(photo: Photo) -> UserError:
+    return UserError(f'{photo.path}: the network gave no finite numbers; try --precision fp32, or bf16')
+
+
+class Bands:
+    """Parts of an image on their way from the network to the thread that writes them; one may wait."""
+
+    def __init__(self) -> None:
+        self._queue: Queue[np.ndarray | BaseException | None] = Queue(1)
+        self._abandoned = Event()
+
+    def feed(self, bands: Iterable[Tensor]) -> None:
+        """Hands over (C, rows, W) each as (rows, W, C) until there are no more, or nobody wants them any more.
+
+        A UserError is raised where they are taken.
+        """
+        try:
+            for band in bands:
+                self._put(band.permute(1, 2, 0).contiguous().cpu().numpy())
+                if self._abandoned.is_set():
+                    return
+            self._put(None)
+        except UserError as error:
+            self._put(error)
+        except BaseException:
+            self._put(UserError('the image was not computed to its end'))
+            raise
+
+    def _put(self, band: np.ndarray | BaseException | None) -> None:
+        while not self._abandoned.is_set():
+            try:
+                self._queue.put(band, timeout=0.1)
+                return
+            except Full:
+                continue
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        while (band := self._queue.get()) is not None:
+            if isinstance(band, BaseException):
+                raise band
+            yield band
+
+    def abandon(self) -> None:
+        self._abandoned.set()
 
 
 def _ahead(pool: ThreadPoolExecutor, function: Callable[[Any], T], items: Iterable[Any]) -> Iterator[T]:

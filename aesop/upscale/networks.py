@@ -7,31 +7,36 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from aesop.archs import build_network
+from aesop.archs import build_network, spandrel
+from aesop.archs.pretrained import architecture_of, shipped
 from aesop.errors import UserError, at
 from aesop.options import load_options
-from aesop.utils.checkpoint import StateDict, esrgan_name, find_weights, fit, read_weights
+from aesop.utils.checkpoint import StateDict, esrgan_name, find_weights, fit, load, read_weights
 
 logger = logging.getLogger(__name__)
 
 Block = dict[str, Any]
+
+SHIPPED = 'aesop_x4'  # the network of the package, by name
 
 
 def load_generator(weights: str | Path, arch: str | None = None, key: str | None = None) -> nn.Module:
     """The network that the weights are of, with them, for prediction alone.
 
     Args:
-        weights: a file, or a name in `weights.yml`. Where it lies in the folder of a run of aesop, the run's
-            `options.yml` says what the network is; else its tensors do.
+        weights: a file, a name in `weights.yml`, or `hf://owner/repository[/file]`. Where it lies in the folder of a
+            run of aesop, the run's `options.yml` says what the network is; else the header of a safetensors file, the
+            package spandrel where that is installed, or its tensors do.
         arch: block of the network, as YAML, which says it instead.
         key: entry of the file; None: `params_ema` where there is one, else `params`, which the log tells.
 
     Raises:
         UserError: the file cannot be read, has no entry `key`, is of no known network, or of none for RGB images.
     """
-    path = find_weights(weights)
+    path = find_weights(shipped(weights))
     state, used = read_weights(path, key or 'params_ema')
     if key and used != key:
         raise UserError(f'{path} has no `{key}`: leave --key away, or correct it')
@@ -40,6 +45,10 @@ def load_generator(weights: str | Path, arch: str | None = None, key: str | None
         block, source = load_options({}, [f'network_g={arch}']).network_g, '--arch'
     elif path.resolve().parent.name == 'models' and options.is_file():
         block, source = load_options(options).network_g, str(options)
+    elif block := architecture_of(path):
+        source = 'its header'
+    elif found := spandrel.identify(whole(path, used)):
+        (block, state), source = found, 'spandrel'
     else:
         block, source = detect(state, path), 'its tensors'
     net = build_network(block)
@@ -54,10 +63,17 @@ def load_generator(weights: str | Path, arch: str | None = None, key: str | None
     return net
 
 
+def whole(path: Path, key: str | None) -> StateDict:
+    """The entry of a file with the buffers that `read_weights` leaves out, which spandrel looks at."""
+    found = load(path)
+    return found.get(key, found)
+
+
 @torch.inference_mode()
 def _upscales(net: nn.Module) -> bool:
     """Whether an RGB image comes out larger by `scale`, tried out."""
-    side, scale = getattr(net, 'img_size', None) or 8, getattr(net, 'scale', None)
+    side = getattr(net, 'img_size', None) or 8
+    scale = getattr(net, 'scale', None)
     try:
         output = net(torch.zeros(1, 3, side, side))
         sr = output['sr'] if isinstance(output, dict) else output
@@ -80,7 +96,7 @@ def detect(state: StateDict, path: str | Path) -> Block:
     if not found:
         raise UserError(
             f'{path}: no network is known whose tensors are called {", ".join(list(state)[:3])}, ...; '
-            "--arch '{type: ..., ...}' names it"
+            "--arch '{type: ..., ...}' names it; with `pip install spandrel` that package's networks are known too"
         )
     try:
         with at(str(path)):
@@ -98,12 +114,13 @@ def _rrdbnet(named: StateDict) -> Block:
     num_block, num_grow_ch = _count(state, r'body\.(\d+)\.'), len(state['body.0.rdb1.conv1.weight'])
     steps = sum(f'conv_up{i}.weight' in state for i in range(1, 10))
     unshuffle = math.isqrt(num_in_ch // num_out_ch)  # of today's x1 and x2: a smaller image of more channels
-    if state.keys() == named.keys() and steps >= 2:  # today's names
+    plus = 'body.0.rdb1.conv1x1.weight' in state
+    if steps >= 2 and not plus and (state.keys() == named.keys() or unshuffle > 1):  # today's form, under any names
         sizes = {'num_feat': num_feat, 'num_block': num_block, 'num_grow_ch': num_grow_ch}
         channels = {'num_in_ch': num_in_ch // unshuffle**2, 'num_out_ch': num_out_ch}
         return {'type': 'RRDBNet', **channels, 'scale': 2**steps // unshuffle, **sizes}
-    sizes = {'nf': num_feat, 'nb': num_block, 'gc': num_grow_ch}
-    return {'type': 'RRDBNet_LEGACY', 'in_nc': num_in_ch, 'out_nc': num_out_ch, **sizes, 'sf': 2**steps}
+    sizes = {'nf': num_feat, 'nb': num_block, 'gc': num_grow_ch, 'sf': 2**steps} | ({'plus': True} if plus else {})
+    return {'type': 'RRDBNet_LEGACY', 'in_nc': num_in_ch, 'out_nc': num_out_ch, **sizes}
 
 
 def _spsrnet(state: StateDict) -> Block:
@@ -133,16 +150,33 @@ def _msrresnet(state: StateDict) -> Block:
 
 
 def _srvgg(state: StateDict) -> Block:
-    if 'body.1.weight' not in state:
+    num_feat, num_in_ch = state['body.0.weight'].shape[:2]
+    last = max(int(name.split('.')[1]) for name in state)  # convolutions, each but the last followed by its activation
+    upscale = math.isqrt(len(state[f'body.{last}.weight']) // num_in_ch)
+    sizes = {'num_in_ch': num_in_ch, 'num_out_ch': num_in_ch, 'num_feat': num_feat, 'num_conv': last // 2 - 1}
+    block = {'type': 'SRVGGNetCompact', **sizes, 'upscale': upscale}
+    return block if 'body.1.weight' in state else block | {'act_type': _activation(block, state)}
+
+
+@torch.inference_mode()
+def _activation(block: Block, state: StateDict) -> str:
+    """relu or leakyrelu, which have no weights that would tell: the one with which the network, made smaller again,
+    gives back the image that it is given."""
+    waves = torch.linspace(0, 9, 24).sin() / 4 + 0.5
+    lq = (waves[:, None] * waves).expand(1, block['num_in_ch'], -1, -1)
+    errors = {}
+    for act_type in ('relu', 'leakyrelu'):
+        net = build_network(block | {'act_type': act_type}).eval()
+        fit(net, state, 'SRVGGNetCompact')
+        errors[act_type] = (F.avg_pool2d(net(lq), block['upscale']) - lq).abs().mean().item()
+    best, other = sorted(errors, key=errors.get)
+    if not errors[best] < errors[other] / 2:
         raise UserError(
             'an SRVGGNetCompact whose activations have no weights: they may be relu or leakyrelu; say which with '
             "--arch '{type: SRVGGNetCompact, act_type: ..., ...}'"
         )
-    num_feat, num_in_ch = state['body.0.weight'].shape[:2]
-    layers = _count(state, r'body\.(\d+)\.')  # convolutions, each but the last followed by its activation
-    upscale = math.isqrt(len(state[f'body.{layers - 1}.weight']) // num_in_ch)
-    sizes = {'num_in_ch': num_in_ch, 'num_out_ch': num_in_ch, 'num_feat': num_feat, 'num_conv': layers // 2 - 1}
-    return {'type': 'SRVGGNetCompact', **sizes, 'upscale': upscale}
+    logger.info('SRVGGNetCompact: act_type %s, with which it reproduces a test image', best)
+    return best
 
 
 def _refvae(state: StateDict) -> Block:

@@ -1,9 +1,7 @@
 """Images with all that belongs to them: alpha, 16 bits, colour profile (ICC), EXIF."""
 
 import logging
-import os
-import struct
-import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -15,6 +13,9 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from aesop.errors import UserError
+from aesop.evaluation.tiling import around
+from aesop.upscale.png import LARGEST, PngWriter
+from aesop.utils.files import atomic
 from aesop.utils.images import decode_image, to_tensor, to_uint8, to_uint16
 from aesop.utils.imresize import imresize
 
@@ -23,6 +24,7 @@ logger = logging.getLogger(__name__)
 FORMATS = {'.png': 'PNG', '.jpg': 'JPEG', '.jpeg': 'JPEG', '.webp': 'WEBP'}
 GREY = ('1', 'L', 'LA', 'La', 'I', 'I;16', 'I;16B')  # Pillow's modes
 ORIENTATION, DETAILS = 0x0112, 0x8769  # the tag, and the second part of EXIF
+INTERPOLATED = 4  # rows of alpha on each side of a band, more than bicubic interpolation looks at
 PIXELS = (0xA002, 0xA003)  # width and height, in the second part
 # Tags by which a TIFF file says how its own pixels are stored.
 STORAGE = (256, 257, 258, 259, 262, 266, 273, 277, 278, 279, 284, 317, 320, 322, 323, 324, 325, 330, 338, 339, 34675)
@@ -33,20 +35,27 @@ class Photo:
     """An image file's content, turned upright.
 
     Attributes:
-        image: (3, h, w) RGB in [0, 1].
-        alpha: (1, h, w) in [0, 1], where there is one.
-        deep: 16 bits a channel.
+        colours: (h, w, 3) RGB, uint8 or uint16.
+        alpha: (h, w, 1), uint8 or uint16, where there is one.
         grey: the file holds one channel of colour.
         icc, exif: the blocks as a file holds them; in `exif` what the size or the orientation says is left out.
     """
 
     path: Path
-    image: Tensor
-    alpha: Tensor | None
-    deep: bool
-    grey: bool
-    icc: bytes | None
-    exif: bytes | None
+    colours: np.ndarray
+    alpha: np.ndarray | None = None
+    grey: bool = False
+    icc: bytes | None = None
+    exif: bytes | None = None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width."""
+        return self.colours.shape[:2]
+
+    def image(self, rows: slice = slice(None)) -> Tensor:
+        """(3, h, w) RGB in [0, 1], or some of the rows."""
+        return to_tensor(self.colours[rows])
 
 
 def read_photo(path: Path) -> Photo:
@@ -55,14 +64,13 @@ def read_photo(path: Path) -> Photo:
         data = path.read_bytes()
     except OSError as error:
         raise UserError(f'{path}: it cannot be read ({error.strerror})') from error
-    colours = decode_image(data, path)
-    deep = colours.dtype == np.uint16
+    colours = decode_image(data, path, strict=False)
     try:
         with Image.open(BytesIO(data)) as header:
             grey, icc = header.mode in GREY, header.info.get('icc_profile')
             alpha = None
             if header.mode in ('RGBA', 'LA', 'PA', 'La', 'RGBa') or 'transparency' in header.info:
-                if deep:
+                if colours.dtype == np.uint16:
                     alpha = _alpha_16(data, header)
                 else:  # OpenCV gives a TIFF's colours multiplied by alpha
                     both = np.asarray(ImageOps.exif_transpose(header).convert('RGBA'))
@@ -72,8 +80,7 @@ def read_photo(path: Path) -> Photo:
         raise UserError(f'{path}: it cannot be read ({error})') from error
     if alpha is not None and alpha.shape[:2] != colours.shape[:2]:
         raise UserError(f'{path}: its alpha is turned in another way than its colours; save it anew, upright')
-    transparency = None if alpha is None else to_tensor(alpha)
-    return Photo(path, to_tensor(colours), transparency, deep, grey, icc, exif)
+    return Photo(path, colours, alpha, grey, icc, exif)
 
 
 def _alpha_16(data: bytes, header: Image.Image) -> np.ndarray | None:
@@ -112,15 +119,26 @@ def _exif(header: Image.Image, path: Path) -> bytes | None:
         return None
 
 
-def write_photo(path: Path, photo: Photo, sr: Tensor, quality: int) -> None:
-    """Writes `sr` with what belongs to `photo`; at any instant `path` is the whole file or not there.
+def levels(sr: Tensor, photo: Photo, suffix: str) -> Tensor:
+    """What a file that ends in `suffix` holds of a result: (..., 3, H, W) in [0, 1] -> (..., C, H, W) integers.
 
-    16 bits are kept in PNG alone, alpha in all but JPEG. Alpha is enlarged by bicubic interpolation: a network would
-    invent texture in it. Of a grey image's three channels the mean is kept.
+    16 bits are kept in PNG alone. Of a grey image's three channels the mean is kept, but in WebP, which has no grey.
+    """
+    kind = FORMATS[suffix.lower()]
+    if photo.grey and kind != 'WEBP':
+        sr = sr.mean(-3, keepdim=True)
+    deep = photo.colours.dtype == np.uint16 and kind == 'PNG'
+    return sr.clamp(0, 1).mul_(65535 if deep else 255).round_().to(torch.int32 if deep else torch.uint8)
+
+
+def write_photo(path: Path, photo: Photo, pixels: np.ndarray, quality: int) -> None:
+    """Writes a result with what belongs to `photo`; at any instant `path` is the whole file or not there.
+
+    Alpha is kept in all but JPEG, enlarged by bicubic interpolation: a network would invent texture in it.
 
     Args:
         path: ends in one of FORMATS.
-        sr: (3, H, W).
+        pixels: (H, W, C) of `levels`.
         quality: of JPEG and WebP, 1 to 100.
 
     Raises:
@@ -128,26 +146,54 @@ def write_photo(path: Path, photo: Photo, sr: Tensor, quality: int) -> None:
         OSError: the disk is full, there is no permission, ...
     """
     kind = FORMATS[path.suffix.lower()]
-    image = sr.mean(0, keepdim=True) if photo.grey and kind != 'WEBP' else sr
-    planes = [image]
+    if pixels.dtype != np.uint8:
+        write_bands(path, photo, len(pixels) // photo.size[0], [pixels])
+        return
+    icc = _profile(photo, pixels.shape[2], path)
     if photo.alpha is not None and kind != 'JPEG':
-        planes.append(imresize(photo.alpha, sr.shape[-1] // photo.alpha.shape[-1]))
+        alpha = _alpha_rows(photo, len(pixels) // photo.size[0], 0, len(pixels), np.uint8)
+        pixels = np.concatenate((pixels, alpha), axis=2)
     elif photo.alpha is not None:
         logger.warning('%s: JPEG holds no alpha', path)
-    icc = photo.icc if _fits(photo.icc, len(image)) else None
-    if photo.icc and not icc:
+    data = _encoded(pixels, kind, quality, icc, photo.exif, path)
+    with atomic(path, durable=False) as aside:
+        aside.write_bytes(data)
+
+
+def write_bands(path: Path, photo: Photo, scale: int, bands: Iterable[np.ndarray]) -> None:
+    """`write_photo` of a PNG whose pixels come from top to bottom, some rows at a time: memory is that of a band."""
+    height, width = (scale * side for side in photo.size)
+    if max(height, width) > LARGEST:
+        raise UserError(f'{path}: PNG does not take an image of {width}x{height} pixels; upscale parts of it')
+    writer, done = None, 0
+    with atomic(path, durable=False) as aside, open(aside, 'wb') as file:
+        for pixels in bands:
+            pixels = pixels if pixels.dtype == np.uint8 else pixels.astype(np.uint16)
+            icc = _profile(photo, pixels.shape[2], path) if writer is None else None
+            if photo.alpha is not None:
+                alpha = _alpha_rows(photo, scale, done, done + len(pixels), pixels.dtype)
+                pixels = np.concatenate((pixels, alpha), axis=2)
+            if writer is None:
+                writer = PngWriter(file, height, width, pixels.shape[2], pixels.dtype, icc, photo.exif)
+            writer.write(pixels)
+            done += len(pixels)
+        writer.close()
+
+
+def _alpha_rows(photo: Photo, scale: int, top: int, bottom: int, dtype: np.dtype) -> np.ndarray:
+    """Rows `top` to `bottom` of the enlarged alpha, (rows, W, 1); interpolation sees a few more of the photo's."""
+    seen = around(top // scale, -(-bottom // scale) - top // scale, INTERPOLATED, photo.size[0])
+    alpha = imresize(to_tensor(photo.alpha[seen.start : seen.stop]), scale)
+    alpha = alpha[:, top - scale * seen.start : bottom - scale * seen.start]
+    return (to_uint8 if dtype == np.uint8 else to_uint16)(alpha)
+
+
+def _profile(photo: Photo, channels: int, path: Path) -> bytes | None:
+    """The ICC profile, where it is for images of so many channels of colour."""
+    if photo.icc and not _fits(photo.icc, channels):
         logger.warning('%s: its ICC profile is for other colours than %s, and is left out', photo.path, path.name)
-    if photo.deep and kind == 'PNG':
-        data = _png_16(to_uint16(torch.cat(planes)), icc, photo.exif)
-    else:
-        data = _encoded(to_uint8(torch.cat(planes)), kind, quality, icc, photo.exif, path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f'.{path.name}.tmp')
-    try:
-        temporary.write_bytes(data)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        return None
+    return photo.icc
 
 
 def _fits(icc: bytes | None, channels: int) -> bool:
@@ -168,25 +214,3 @@ def _encoded(
     except (OSError, ValueError) as error:  # a side that the format does not know
         raise UserError(f'{path}: {kind} does not take this image ({error}); try --format png') from error
     return file.getbuffer()
-
-
-def _png_16(array: np.ndarray, icc: bytes | None, exif: bytes | None) -> bytes:
-    """HWC uint16 as a PNG file's content. Pillow writes no such colours, and OpenCV neither profile nor EXIF."""
-    if array.shape[2] == 2:  # grey with alpha
-        array = array[..., [0, 0, 0, 1]]
-        icc = None
-    if array.shape[2] >= 3:
-        array = array[..., [2, 1, 0, 3][: array.shape[2]]]
-    data = cv2.imencode('.png', np.ascontiguousarray(array))[1].tobytes()
-    chunks = b''
-    if icc:
-        chunks += _chunk(b'iCCP', b'ICC\0\0' + zlib.compress(icc))
-    if exif:
-        chunks += _chunk(b'eXIf', exif.removeprefix(b'Exif\0\0'))
-    header = 8 + 25  # the signature and the first chunk, IHDR
-    return data[:header] + chunks + data[header:]
-
-
-def _chunk(name: bytes, content: bytes) -> bytes:
-    """PNG specification, section 5.3: length, name, content, checksum."""
-    return struct.pack('>I', len(content)) + name + content + struct.pack('>I', zlib.crc32(name + content))

@@ -1,14 +1,10 @@
 """Files of weights and of training states: written atomically, verified when read, names cleaned in this one place."""
 
-import contextlib
 import logging
-import os
 import pickle
 import re
 import zipfile
-from collections.abc import Iterable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import torch
@@ -17,6 +13,9 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from aesop.errors import Unavailable, UserError
+from aesop.utils import safetensors
+from aesop.utils.files import atomic
+from aesop.utils.hub import PREFIX, hub_file
 
 logger = logging.getLogger(__name__)
 
@@ -26,35 +25,22 @@ PRETRAINED = Path('experiments/pretrained_models')  # where the files of weights
 COMPUTED = ('attn_mask', 'relative_position_index')  # buffers in files that a network works out by itself
 
 
-def save(obj: Any, path: str | Path) -> None:
+def save(obj: Any, path: str | Path, metadata: dict[str, str] | None = None) -> None:
     """Writes a nested dict of tensors, numbers, strings and lists; at any instant `path` is the old or the new file.
 
-    A path that ends in `.safetensors` takes a flat dict of tensors.
+    A path that ends in `.safetensors` takes a flat dict of tensors, and `metadata` into its header.
 
     Raises:
         UserError: the file cannot be written (no space, no permission, ...); what was there before stays.
     """
     path = Path(path)
     content = None
-    if path.suffix == '.safetensors':  # each tensor in its own memory, as the format demands
-        tensors = {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in obj.items()}
-        content = _safetensors(path).save(tensors, metadata={'format': 'pt'})
-    temporary = path.with_name(f'.{path.name}.tmp')
+    if path.suffix == '.safetensors':
+        content = safetensors.to_bytes(obj, metadata)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, 'wb') as file:
+        with atomic(path) as aside, open(aside, 'wb') as file:
             torch.save(obj, file) if content is None else file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)  # without it a power cut may undo the renaming
-        finally:
-            os.close(folder)
     except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
-        with contextlib.suppress(OSError):
-            temporary.unlink()
         raise UserError(f'{path} could not be written ({error}): check the free space and the permissions') from error
 
 
@@ -71,14 +57,14 @@ def load(path: str | Path) -> Any:
     """
     path = find_weights(path)
     if not path.is_file():
-        raise Unavailable(f'{path}: there is no such file; check the path')
+        what = 'this is not a file' if path.exists() else 'there is no such file'
+        raise Unavailable(f'{path}: {what}; check the path')
     damaged = f'{path} is damaged ({{}}): copy or download it again, or use an earlier one'
     if path.stat().st_size == 0:
         raise UserError(damaged.format('it is empty'))
     if path.suffix == '.safetensors':
-        library = _safetensors(path)
         try:
-            return library.load_file(path)
+            return safetensors.read(path)[0]
         except Exception as error:
             raise UserError(damaged.format(error)) from error
     try:
@@ -109,26 +95,28 @@ def manifest() -> dict[str, dict[str, Any]]:
 
 
 def find_weights(name: str | Path) -> Path:
-    """The file that an option means: a path, or a name in `weights.yml`, whose file lies in PRETRAINED.
+    """The file that an option means: a path, a name in `weights.yml`, whose file lies in PRETRAINED, or an address on
+    the Hub (`hf://owner/repository[@revision][/file]`).
 
     Raises:
-        UserError: it is such a name, and the file is not there.
+        UserError: it is such a name or address, and the file is not there.
     """
+    if str(name).startswith(PREFIX):
+        return hub_file(str(name))
     entry = None if Path(name).is_file() else manifest().get(str(name))
     if entry is None:
         return Path(name)
     path = PRETRAINED / entry['file']
     if not path.is_file():
-        raise Unavailable(f'{name}: there is no file {path}; get it with `python scripts/download_weights.py {name}`')
+        raise Unavailable(f'{name}: there is no file {path}; get it with `aesop download {name}`')
     return path
 
 
-def _safetensors(path: Path) -> ModuleType:
-    try:
-        import safetensors.torch  # an extra: only these files need it
-    except ImportError as error:
-        raise UserError(f'{path}: safetensors files need the package of that name: pip install safetensors') from error
-    return safetensors.torch
+def download_advice(path: str | Path) -> str | None:
+    """How to get a file of this name, if `weights.yml` lists it."""
+    name = next((name for name, entry in manifest().items() if entry['file'] == Path(path).name), None)
+    folder = '' if Path(path).parent == PRETRAINED else f', which puts it into {PRETRAINED}'
+    return name and f'Get it with `aesop download {name}`{folder}'
 
 
 def network_state_dict(net: nn.Module) -> StateDict:
@@ -137,19 +125,24 @@ def network_state_dict(net: nn.Module) -> StateDict:
     An auto-encoder's encoder appears under both of its published names, each pair sharing its memory.
     """
     state = {_clean(name): tensor.detach().to('cpu', copy=True) for name, tensor in net.state_dict().items()}
-    for prefix, alias in _aliases(net).items():
+    for prefix, alias in _aliases(net):
         state |= {alias + name.removeprefix(prefix): t for name, t in state.items() if name.startswith(prefix)}
     return state
 
 
-def save_network(path: str | Path, params: StateDict, params_ema: StateDict | None = None) -> None:
+def save_network(
+    path: str | Path,
+    params: StateDict,
+    params_ema: StateDict | None = None,
+    metadata: dict[str, str] | None = None,
+) -> None:
     """Writes weights the way the field's tools open them: `params`, and `params_ema` where there is an average.
 
-    A `.safetensors` file has no entries: it takes `params` alone.
+    A `.safetensors` file has no entries: it takes `params` alone, and `metadata` into its header.
     """
     if Path(path).suffix == '.safetensors':
         assert params_ema is None, 'one set of weights a file'
-        save(params, path)
+        save(params, path, metadata)
     else:
         save({'params': params} if params_ema is None else {'params': params, 'params_ema': params_ema}, path)
 
@@ -175,22 +168,23 @@ def read_weights(path: str | Path, key: str | None = 'params') -> tuple[StateDic
 
 def load_network(net: nn.Module, path: str | Path, key: str | None = 'params', strict: bool = True) -> None:
     """Loads published weights, or ours, into `net`: `read_weights`, then `fit`; see these."""
-    fit(net, read_weights(path, key)[0], path, strict)
+    fit(net, read_weights(path, key)[0], path, strict, advice=', or load what fits with strict_load: false')
 
 
-def fit(net: nn.Module, found: StateDict, path: str | Path, strict: bool = True) -> None:
+def fit(net: nn.Module, found: StateDict, path: str | Path, strict: bool = True, advice: str = '') -> None:
     """Loads weights that `read_weights` found at `path` into `net`, which may be wrapped by DDP or torch.compile.
 
     Args:
         strict: every tensor of the network has to be in the file and the other way round; otherwise what fits is
             loaded and the log says what is left out. Buffers that the network computes (COMPUTED) are passed over.
+        advice: ends the sentence about weights that fit in part.
 
     Raises:
         UserError: they are the weights of another network.
     """
     actual = {_clean(name): name for name in net.state_dict()}
     wanted = {_clean(name): tensor.shape for name, tensor in net.state_dict().items() if not _computed(name)}
-    found = _renamed(found, net, wanted)
+    found = renamed(found, net)
     for name, shape in wanted.items():  # DRCT's authors keep as 1x1 convolutions what is a linear layer here
         if name in found and found[name].shape == (*shape, 1, 1):
             found[name] = found[name].reshape(shape)
@@ -201,7 +195,7 @@ def fit(net: nn.Module, found: StateDict, path: str | Path, strict: bool = True)
     if wrong and (strict or not fitting):
         raise UserError(
             f'{path} does not fit this {kind}: {wrong}. Check the path and the arguments of the network'
-            + (', or load what fits with strict_load: false' if fitting else '')
+            + (advice if fitting else '')
         )
     if wrong:
         logger.warning('%s: loaded %d of the %d tensors of %s; %s', path, len(fitting), len(wanted), kind, wrong)
@@ -250,9 +244,14 @@ def _unwrapped(net: nn.Module) -> nn.Module:
             return net
 
 
-def _aliases(net: nn.Module) -> dict[str, str]:
-    """{prefix in memory: second prefix in published files}, which a network declares where it has any."""
-    return getattr(_unwrapped(net), 'published_aliases', {})
+def _aliases(net: nn.Module) -> list[tuple[str, str]]:
+    """(prefix in memory, other prefix in published files), which a network declares where it has any.
+
+    A network's `published_aliases` is {prefix in memory: another prefix, or a tuple of them}.
+    """
+    declared = getattr(_unwrapped(net), 'published_aliases', {})
+    listed = {prefix: (others,) if isinstance(others, str) else others for prefix, others in declared.items()}
+    return [(prefix, alias) for prefix, others in listed.items() for alias in others]
 
 
 def _clean(name: str) -> str:
@@ -267,12 +266,15 @@ def _computed(name: str) -> bool:
     return name.rsplit('.', 1)[-1] in COMPUTED
 
 
-def _renamed(state: StateDict, net: nn.Module, wanted: Iterable[str]) -> StateDict:
-    """`state` under the names that `net` has in memory."""
+def renamed(state: StateDict, net: nn.Module) -> StateDict:
+    """`state`, as `read_weights` gives it, under the names that `net` has in memory."""
+    wanted = [name for name in map(_clean, net.state_dict()) if not _computed(name)]
+    if 'linear1.weight' in wanted and 'features.0.weight' in state:
+        state = vgg_discriminator_names(state)
     current = {esrgan_name(name): name for name in wanted}
     if 'body.0.rdb1.conv1.weight' in current:  # an RRDB network: any generation of names fits any other
         state = {current.get(esrgan_name(name), name): tensor for name, tensor in state.items()}
-    for prefix, alias in _aliases(net).items():
+    for prefix, alias in _aliases(net):
         second = {prefix + name.removeprefix(alias): t for name, t in state.items() if name.startswith(alias)}
         state = second | {name: t for name, t in state.items() if not name.startswith(alias)}
         if not any(name.startswith(prefix) for name in wanted):  # bicubic downsampling in the encoder's place
@@ -291,7 +293,7 @@ def esrgan_name(name: str) -> str:
     each plain convolution has one activation in front.
     """
     stem, _, kind = name.rpartition('.')
-    if match := re.fullmatch(r'(?:RRDB_trunk|model\.1\.sub)\.(\d+)\.RDB(\d)\.(conv\d)(?:\.0)?', stem):
+    if match := re.fullmatch(r'(?:RRDB_trunk|model\.1\.sub)\.(\d+)\.RDB(\d)\.(conv\d(?:x1)?)(?:\.0)?', stem):
         return 'body.{}.rdb{}.{}.{}'.format(*match.groups(), kind)
     if re.fullmatch(r'trunk_conv|model\.1\.sub\.\d+', stem):
         return f'conv_body.{kind}'
@@ -303,6 +305,31 @@ def esrgan_name(name: str) -> str:
         ups, rest = divmod(int(match.group(1)), 3)  # (upsampling, convolution, activation) each; then 2 positions each
         return f'{("conv_up" + str(ups) if ups else "conv_first", "conv_last", "conv_hr")[rest]}.{kind}'
     return name
+
+
+def vgg_discriminator_names(state: StateDict) -> StateDict:
+    """VGGStyleDiscriminator's names for those of ESRGAN's and SPSR's first files: `features.N`, `classifier.0`, `.2`.
+
+    There the layers of all stages stand in one Sequential: convolution and activation, then convolution, batch
+    normalisation and activation each. All of its convolutions have a bias, which a batch normalisation after it takes
+    out again; here only the first has one, so the bias of the others goes into the running mean.
+    """
+    renamed, biases = {}, {}
+    for name, tensor in state.items():
+        part, _, rest = name.partition('.')
+        place, _, kind = rest.partition('.')
+        if part == 'features':
+            number, is_norm = divmod(int(place) - 2, 3) if int(place) else (-1, 0)
+            layer = '{}_{}'.format(*divmod(number + 1, 2))
+            if number >= 0 and not is_norm and kind == 'bias':
+                biases[f'bn{layer}.running_mean'] = tensor
+            else:
+                renamed[f'{"bn" if is_norm else "conv"}{layer}.{kind}'] = tensor
+        elif part == 'classifier':
+            renamed[f'linear{1 + int(place) // 2}.{kind}'] = tensor
+        else:
+            renamed[name] = tensor
+    return renamed | {name: renamed[name] - bias for name, bias in biases.items() if name in renamed}
 
 
 def _size(shape: torch.Size) -> str:

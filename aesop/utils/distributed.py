@@ -3,30 +3,25 @@
 import inspect
 import io
 import os
-import re
-import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from typing import Any, TypeVar
-from uuid import uuid4
 
 import torch
 import torch.distributed as dist
 
-from aesop.errors import RunEnded, UserError
-from aesop.utils.heartbeat import DONE, FAILED, USER_ERROR, Heartbeat
+from aesop.errors import UserError
 
 T = TypeVar('T')
 
-JOINING = timedelta(minutes=10)  # how long the ranks wait for one another at the start
-FOR_EVER = timedelta(days=7)  # for collectives: it is the heartbeat that ends a run in which a rank is missing
-BROKEN = re.compile(r'gloo|nccl|c10d|connection (closed|reset|refused)|broken pipe|socket', re.IGNORECASE)
+_gloo: dist.ProcessGroup | None = None  # for what CPUs have to say to each other; None: the default group is gloo
 
-_store: dist.Store | None = None
-_heartbeat: Heartbeat | None = None
+
+class SharedUserError(UserError):
+    """A mistake of the user's that every rank raises, so that one of them is enough to tell it."""
 
 
 def read_launcher(name: str) -> None:
@@ -57,129 +52,67 @@ def _read_slurm() -> None:
         os.environ['MASTER_ADDR'] = hosts[0]
 
 
-def join() -> None:
-    """Meets the other ranks, where several were started; from here on each watches over the others.
-
-    Raises:
-        RunEnded: they did not all come.
-    """
-    global _store, _heartbeat
-    count = int(os.environ.get('WORLD_SIZE', 1))
-    if count == 1 or _store is not None:
-        return
-    host, port = os.environ['MASTER_ADDR'], int(os.environ['MASTER_PORT'])
-    try:
-        store, *_ = next(dist.rendezvous('env://', timeout=JOINING))
-        attempt = _agree(store, rank(), count)
-        watched = dist.TCPStore(host, port, is_master=False, timeout=JOINING, wait_for_workers=False)
-    except RuntimeError as error:
-        raise RunEnded(
-            f'the {count} ranks did not all meet at {host}:{port}: {error}. Were all started, and is that port open?'
-        ) from error
-    _store = dist.PrefixStore(attempt, store)
-    _heartbeat = Heartbeat(dist.PrefixStore(attempt, watched), rank(), count, timeout=0)
-    _heartbeat.start()
-
-
-def _agree(store: dist.Store, rank: int, count: int) -> str:
-    """A name for this meeting, the same on all ranks.
-
-    After a restart the store may still hold what the ranks wrote before, addresses of processes that are gone too, and
-    agents on several machines count restarts differently. So rank 0 names the meeting, and tells each rank under a word
-    that nobody used before.
-    """
-    word = uuid4().hex
-    if rank != 0:
-        store.set(f'hello/{rank}', word)
-        name = store.get(f'welcome/{word}').decode()
-        store.set(f'{name}/{rank}', '')
-        return name
-    missing, until = set(range(1, count)), time.monotonic() + JOINING.total_seconds()
-    while missing:
-        for other in [other for other in missing if store.check([f'hello/{other}'])]:
-            store.set(f'welcome/{store.get(f"hello/{other}").decode()}', word)
-        missing = {other for other in missing if not store.check([f'{word}/{other}'])}
-        if time.monotonic() > until:
-            raise RuntimeError(f'no word from rank {", ".join(map(str, sorted(missing)))}')
-        time.sleep(0.02)
-    return word
-
-
-def _waiting() -> AbstractContextManager[None]:
-    return nullcontext() if _heartbeat is None else _heartbeat.waiting()
-
-
 def setup(num_gpu: int | str = 'auto', timeout: float = 600) -> torch.device:
     """Joins the process group where several ranks were started, and picks this rank's device.
 
     Args:
-        num_gpu: 0 keeps the run on the CPU; 'auto' or N uses this rank's GPU where there is one.
-        timeout: seconds without progress on any rank after which the run is said to hang, and ended.
+        num_gpu: 0 keeps the run on the CPU; 'auto' or N uses this rank's GPU where there is one. Not a Mac's: some
+            losses and metrics compute in float64, which MPS does not have.
+        timeout: seconds that a rank waits for the others, at the start and in each collective, before it raises.
     """
-    join()
+    global _gloo
     use_gpu = torch.cuda.is_available() and num_gpu != 0
     if use_gpu:
         if 'PYTORCH_ALLOC_CONF' not in os.environ:  # memory in segments that grow, so that less of it lies in gaps
             os.environ.setdefault('PYTORCH_CUDA_ALLOC_CONF', 'expandable_segments:True')
         torch.cuda.set_device(int(os.environ.get('LOCAL_RANK', 0)) % torch.cuda.device_count())
-    if _store is not None and not dist.is_initialized():
-        _heartbeat.timeout = timeout
-        # Beside NCCL for the gradients, gloo carries what only the CPUs have to say to each other.
-        backend = 'cpu:gloo,cuda:nccl' if use_gpu else 'gloo'
-        count = int(os.environ['WORLD_SIZE'])
-        dist.init_process_group(backend, store=_store, rank=rank(), world_size=count, timeout=FOR_EVER)
+    if int(os.environ.get('WORLD_SIZE', 1)) > 1 and not dist.is_initialized():
+        patience = timedelta(seconds=timeout)
+        meeting = _own_store(patience) if 'TORCHELASTIC_RESTART_COUNT' in os.environ else {}
+        dist.init_process_group('nccl' if use_gpu else 'gloo', timeout=patience, **meeting)
+        _gloo = dist.new_group(backend='gloo', timeout=patience) if use_gpu else None
     return torch.device('cuda', torch.cuda.current_device()) if use_gpu else torch.device('cpu')
 
 
-def shutdown(error: BaseException | None = None) -> None:
-    """Leaves the other ranks; what ended this one is told to them, unless it is a sentence that the user has read."""
-    global _store, _heartbeat
-    if _heartbeat is not None:
-        left = DONE if error is None else USER_ERROR if isinstance(error, UserError) else FAILED
-        unsaid = error is not None and not isinstance(error, UserError | RunEnded)
-        _heartbeat.leave(left, f'{type(error).__name__}: {error}'.split('\n')[0] if unsaid else '')
-    if dist.is_initialized() and error is None:  # with a rank gone, taking the group down would wait for it
-        dist.destroy_process_group()
-    _store = _heartbeat = None
+def _own_store(timeout: timedelta) -> dict[str, Any]:
+    """Arguments of `init_process_group`: a store that holds what the ranks of this attempt write, and nothing else.
 
-
-def first_to_tell(sentence: str) -> bool:
-    """Whether no other rank has told this sentence yet: what goes wrong on all ranks is told once, by the main one."""
-    if _store is None:
-        return True
-    if not is_main():
-        time.sleep(1)
-    try:
-        return _store.add(f'told/{sentence}', 1) == 1
-    except RuntimeError:  # the store's rank is gone
-        return True
-
-
-@contextmanager
-def explaining() -> Iterator[None]:
-    """Where the talk with the other ranks breaks inside, waits for the heartbeat to name the one that is gone.
-
-    That ends this process. If none is gone, RunEnded says so.
+    torchrun serves one store, which keeps the addresses of ranks that are gone when it starts the ranks again (PyTorch
+    2.4 to 2.14 at least), and new ranks may read those. So rank 0 opens a store of its own and writes its port there.
     """
-    try:
-        yield
-    except RuntimeError as error:
-        if _heartbeat is None or isinstance(error, RunEnded) or not BROKEN.search(str(error)):
-            raise
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun sends it at once, and kills half a minute later
-        raise _heartbeat.explain(error) from error
+    of_launcher, rank, world_size = next(dist.rendezvous('env://', timeout=timeout))
+    host, until = os.environ['MASTER_ADDR'], time.monotonic() + timeout.total_seconds()
+    if rank == 0:
+        store = dist.TCPStore(host, 0, is_master=True, timeout=timeout, wait_for_workers=False)
+        of_launcher.set('aesop/port', str(store.port))
+    while rank != 0:
+        try:
+            port = int(of_launcher.get('aesop/port'))
+            store = dist.TCPStore(host, port, is_master=False, timeout=timedelta(seconds=2), wait_for_workers=False)
+            store.set_timeout(timeout)
+            break
+        except RuntimeError:  # the port of an earlier attempt
+            if time.monotonic() > until:
+                raise
+    return {'store': store, 'rank': rank, 'world_size': world_size}
 
 
-def progress(doing: str) -> None:
-    """Notes that this rank gets on, and with what; a run without any progress on any rank is ended."""
-    if _heartbeat is not None:
-        _heartbeat.progress(doing)
+def shutdown() -> None:
+    """Leaves the process group. Not for a rank that failed: it would wait for the others."""
+    global _gloo
+    if dist.is_initialized():
+        dist.destroy_process_group()
+    _gloo = None
 
 
-def before_the_end(function: Callable[[], Any]) -> None:
-    """Has `function` called before this process is ended because another rank is gone."""
-    if _heartbeat is not None:
-        _heartbeat.at_end.append(function)
+def tells(error: UserError) -> bool:
+    """Whether this rank tells a mistake of the user's: the main rank what all ranks raise, a rank what it alone met.
+
+    Before the ranks have met each reads the same files, so the first of each machine tells.
+    """
+    if dist.is_initialized():
+        return is_main() or not isinstance(error, SharedUserError)
+    return os.environ.get('LOCAL_RANK', '0') == '0'
 
 
 def rank() -> int:
@@ -206,10 +139,15 @@ def launch_id() -> str:
     return f'{os.environ.get("TORCHELASTIC_RUN_ID", "")}-{os.getppid()}'
 
 
-def barrier() -> None:
+def barrier(timeout: float | None = None) -> None:
+    """Waits until all ranks are here; if some are not in time, the error on the main rank names them.
+
+    Args:
+        timeout: seconds; None for that of `setup`.
+    """
     if dist.is_initialized():
-        with _waiting():
-            dist.all_reduce(torch.zeros(1))  # on the CPU: dist.barrier would hold the GPU too
+        patience = None if timeout is None else timedelta(seconds=timeout)
+        dist.monitored_barrier(_gloo, patience, wait_all_ranks=True)
 
 
 def gather(value: Any, everywhere: bool = True) -> list[Any]:
@@ -222,14 +160,13 @@ def gather(value: Any, everywhere: bool = True) -> list[Any]:
     data = _pack(value)
     sizes = torch.zeros(world_size(), dtype=torch.int64)
     sizes[rank()] = len(data)
-    with _waiting():
-        dist.all_reduce(sizes)
-        padded = torch.cat([data, data.new_zeros(int(sizes.max()) - len(data))])
-        parts = [torch.empty_like(padded) for _ in range(world_size())] if everywhere or is_main() else None
-        if everywhere:
-            dist.all_gather(parts, padded)
-        else:
-            dist.gather(padded, parts, dst=0)
+    dist.all_reduce(sizes, group=_gloo)
+    padded = torch.cat([data, data.new_zeros(int(sizes.max()) - len(data))])
+    parts = [torch.empty_like(padded) for _ in range(world_size())] if everywhere or is_main() else None
+    if everywhere:
+        dist.all_gather(parts, padded, group=_gloo)
+    else:
+        dist.gather(padded, parts, dst=0, group=_gloo)
     return [_unpack(part[:size]) for part, size in zip(parts or (), sizes.tolist())]
 
 
@@ -239,10 +176,9 @@ def broadcast(value: Any) -> Any:
         return value
     data = _pack(value) if is_main() else torch.empty(0, dtype=torch.uint8)
     size = torch.tensor([len(data)])
-    with _waiting():
-        dist.broadcast(size, src=0)
-        data = data if is_main() else torch.empty(int(size), dtype=torch.uint8)
-        dist.broadcast(data, src=0)
+    dist.broadcast(size, src=0, group=_gloo)
+    data = data if is_main() else torch.empty(int(size), dtype=torch.uint8)
+    dist.broadcast(data, src=0, group=_gloo)
     return value if is_main() else _unpack(data)
 
 
@@ -266,7 +202,19 @@ def on_main(function: Callable[[], T]) -> T:
             problems = error.problems
     value, problems = broadcast((value, problems))
     if problems is not None:
-        raise UserError(problems)
+        raise SharedUserError(problems)
+    return value
+
+
+def on_all(function: Callable[[], T]) -> T:
+    """This rank's result of `function`, which all ranks call; the user's mistakes of any of them are raised by all."""
+    value, problems = None, []
+    try:
+        value = function()
+    except UserError as error:
+        problems = error.problems
+    if found := list(dict.fromkeys(problem for of_rank in gather(problems) for problem in of_rank)):
+        raise SharedUserError(found)
     return value
 
 
@@ -278,23 +226,22 @@ class Votes:
 
     def __init__(self) -> None:
         self._flags: torch.Tensor | None = None
-        self._sent: Any = None
+        self._sent: dist.Work | None = None
 
-    def cast(self, *flags: bool) -> list[bool]:
-        """Gives this rank's flags; returns what all ranks said in the call before."""
+    def any_rank(self, *flags: bool) -> list[bool]:
+        """Gives this rank's flags; returns, for each, whether any rank raised it in the call before."""
         if not dist.is_initialized():
             return list(flags)
         before = self.close() or [False] * len(flags)
         self._flags = torch.tensor(flags, dtype=torch.uint8)
-        self._sent = dist.all_reduce(self._flags, dist.ReduceOp.MAX, async_op=True)
+        self._sent = dist.all_reduce(self._flags, dist.ReduceOp.MAX, group=_gloo, async_op=True)
         return before
 
     def close(self) -> list[bool]:
         """Waits for what is still on its way."""
         if self._sent is None:
             return []
-        with _waiting():
-            self._sent.wait()
+        self._sent.wait()
         self._sent = None
         return [bool(flag) for flag in self._flags]
 

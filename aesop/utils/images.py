@@ -4,6 +4,7 @@ An array is HWC RGB, uint8 or uint16. A tensor is (..., 3, H, W) RGB in [0, 1]; 
 """
 
 import os
+import stat
 from io import BytesIO
 from pathlib import Path
 
@@ -14,9 +15,11 @@ from PIL import Image
 from torch import Tensor
 
 from aesop.errors import UserError
+from aesop.utils.decoder import complaints
 
 EXTENSIONS = frozenset({'.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp', '.ppm'})
 _LARGEST = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0}
+_MAX_PIXELS = 10**8  # of an image, unless the environment variable AESOP_MAX_PIXELS says otherwise
 _EXIF_ORIENTATION = 0x0112
 _REPLACE = 'replace the file or take it out of the data set'
 
@@ -48,8 +51,9 @@ def image_size(path: str | Path, data: bytes | None = None) -> tuple[int, int]:
         data: the file's content, where it does not lie in a file of its own.
 
     Raises:
-        UserError: the file is missing or is not an image.
+        UserError: the file is missing, is not an image, or announces more pixels than are read (see `max_pixels`).
     """
+    _refuse_special(path, data)
     try:
         with Image.open(path if data is None else BytesIO(data)) as image:
             width, height = image.size
@@ -59,15 +63,28 @@ def image_size(path: str | Path, data: bytes | None = None) -> tuple[int, int]:
             has_exif = image.format != 'PNG' or 'exif' in image.info
             turned = has_exif and image.getexif().get(_EXIF_ORIENTATION, 1) in (5, 6, 7, 8)
     except Image.DecompressionBombError:  # Pillow refuses headers that announce more than 179 megapixels
+        if max_pixels() <= 2 * Image.MAX_IMAGE_PIXELS:
+            raise _too_large(path) from None
         height, width = (read_image(path) if data is None else decode_image(data, path)).shape[:2]
         return height, width
     except (OSError, ValueError, SyntaxError) as error:
         raise _unreadable(path, error) from None
+    if width * height > max_pixels():
+        raise _too_large(path)
     return (width, height) if turned else (height, width)
+
+
+def max_pixels() -> int:
+    """How many pixels an image may have to be read: a small file can announce more than the memory holds.
+
+    100 million, or what the environment variable AESOP_MAX_PIXELS says.
+    """
+    return int(float(os.environ.get('AESOP_MAX_PIXELS', _MAX_PIXELS)))
 
 
 def image_kind(path: str | Path, data: bytes | None = None) -> str:
     """Format and mode as the header tells, e.g. `PNG RGB`, `PNG RGB 16 bits`, `JPEG L`. Arguments as `image_size`."""
+    _refuse_special(path, data)
     try:
         with Image.open(path if data is None else BytesIO(data)) as image:
             image.fp.seek(0)
@@ -87,6 +104,7 @@ def has_end(path: str | Path, data: bytes | None = None) -> bool:
     Args:
         data: as in `image_size`.
     """
+    _refuse_special(path, data)
     with open(path, 'rb') if data is None else BytesIO(data) as file:
         start = file.read(4)
         file.seek(max(0, file.seek(0, os.SEEK_END) - 16))
@@ -101,8 +119,9 @@ def read_image(path: str | Path) -> np.ndarray:
     the colours are taken as stored, without compositing on a background.
 
     Raises:
-        UserError: the file is missing, empty, truncated, not an image, or of floating-point values.
+        UserError: the file is missing, empty, damaged, not an image, too large, or of floating-point values.
     """
+    _refuse_special(path)
     try:
         data = Path(path).read_bytes()  # cv2.imread fails on non-ASCII paths on some systems
     except OSError as error:
@@ -110,15 +129,26 @@ def read_image(path: str | Path) -> np.ndarray:
     return decode_image(data, path)
 
 
-def decode_image(data: bytes, name: str | Path) -> np.ndarray:
-    """`read_image` of a file's content; `name` is what a mistake is told of."""
-    try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH) if data else None
-    except cv2.error:
-        image = None
+def decode_image(data: bytes, name: str | Path, strict: bool = True) -> np.ndarray:
+    """`read_image` of a file's content.
+
+    Args:
+        name: what a mistake is told of.
+        strict: refuse a JPEG whose data are damaged in places, which the decoder fills with something.
+    """
+    if _pixels(data) > max_pixels():
+        raise _too_large(name)
+    with complaints(data) as heard:
+        try:
+            flags = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
+            image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
+        except cv2.error:
+            image = None
     if image is None or _truncated(data):
         what = 'is empty' if not data else 'is not an 8- or 16-bit image, or is damaged or cut off'
         raise UserError(f'{name}: the file {what}; {_REPLACE}')
+    if heard and strict:
+        raise UserError(f'{name}: the file is damaged ({heard[0]}); {_REPLACE}')
     if image.dtype not in _LARGEST:
         raise UserError(f'{name}: pixels of type {image.dtype} are not supported; convert it to an 8- or 16-bit PNG')
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
@@ -177,6 +207,36 @@ def _unreadable(path: str | Path, error: Exception) -> UserError:
     if isinstance(error, FileNotFoundError):
         return UserError(f'{path}: there is no such file; restore it, or correct the path or the list that names it')
     return UserError(f'{path}: this cannot be read as an image ({error}); {_REPLACE}')
+
+
+def _too_large(path: str | Path) -> UserError:
+    return UserError(
+        f'{path}: the image has more than {max_pixels():,} pixels; take it out, cut it into parts, or raise the limit '
+        'with the environment variable AESOP_MAX_PIXELS'
+    )
+
+
+def _refuse_special(path: str | Path, data: bytes | None = None) -> None:
+    """Raises UserError for what is no regular file: to open a FIFO waits for somebody to write to it."""
+    if data is not None:
+        return
+    try:
+        is_regular = stat.S_ISREG(os.stat(path).st_mode)
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, error) from None
+    if not is_regular:
+        raise UserError(f'{path}: this is not a regular file; {_REPLACE}')
+
+
+def _pixels(data: bytes) -> int:
+    """As the header announces; 0 where Pillow does not know the format."""
+    try:
+        with Image.open(BytesIO(data)) as image:
+            return image.width * image.height
+    except Image.DecompressionBombError:
+        return 2 * Image.MAX_IMAGE_PIXELS + 1
+    except (OSError, ValueError, SyntaxError):
+        return 0
 
 
 def _truncated(data: bytes) -> bool:

@@ -5,8 +5,11 @@ import json
 import logging
 import math
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from aesop.utils.files import write_text
 
 logger = logging.getLogger(__name__)
 
@@ -31,12 +34,25 @@ class Lines:
         self._unwritten += json.dumps(finite(entry), allow_nan=False) + '\n'
         self.flush()
 
+    def keep(self, wanted: Callable[[dict[str, Any]], bool]) -> None:
+        """Drops the lines that are not wanted, and those that a kill has cut off or that are no text."""
+        if not self.path.exists():
+            return
+        kept = []
+        for line in self.path.read_bytes().splitlines():
+            try:
+                if wanted(json.loads(line)):
+                    kept.append(line.decode() + '\n')
+            except (ValueError, LookupError, TypeError):  # no JSON, no UTF-8, or no such entry
+                logger.warning('%s: a line that was cut off or damaged is dropped', self.path)
+        write_text(self.path, ''.join(kept))
+
     def flush(self) -> None:
         if not self._unwritten:
             return
         size = self.path.stat().st_size if self.path.exists() else 0
         try:
-            with open(self.path, 'a') as file:
+            with open(self.path, 'a', encoding='utf-8') as file:
                 file.write(self._unwritten)
                 file.flush()
                 os.fsync(file.fileno())

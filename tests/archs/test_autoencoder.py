@@ -92,3 +92,10 @@ def test_a_decoder_without_a_bottleneck_is_refused(decoder, sentence):
 def test_a_misspelled_encoder_key_is_told():
     with pytest.raises(UserError, match='no argument "num_fea". Did you mean "num_feat"'):
         build_network(block(num_fea=64))
+
+
+@pytest.mark.parametrize(('enc_opt', 'growth'), [({'placeholder': 0}, 8), ({'num_grow_ch': 16}, 16)])
+def test_the_encoder_grows_as_the_decoder_does(enc_opt, growth):
+    decoder = {'type': 'RRDBNet', 'num_feat': 48, 'num_block': 1, 'num_grow_ch': 8}
+    net = build_network({'type': 'AutoEncoder_RRDBNet', 'enc_opt': enc_opt, 'dec_opt': decoder})
+    assert net.encoder[2][0].rdb1.conv1.out_channels == growth

@@ -4,6 +4,7 @@ from torch import nn
 
 from aesop.archs import window_attention
 from aesop.archs.window_attention import (
+    PixelLinear,
     SwinBlock,
     WindowAttention,
     from_windows,
@@ -107,20 +108,55 @@ def test_stochastic_depth_acts_in_training_alone_and_keeps_the_mean():
 @pytest.mark.parametrize('masked', [False, True])
 @pytest.mark.parametrize('alignment', [1, 8])
 def test_fused_attention_equals_the_plain_form(masked, alignment, monkeypatch):
-    """Values and gradients, also with the channels of a head filled up as on a GPU."""
+    """Values and gradients of a frozen network, also with the channels of a head filled up as on a GPU."""
     monkeypatch.setitem(window_attention.ALIGNMENT, 'cpu', alignment)
     torch.manual_seed(0)
     net = WindowAttention(20, num_heads=2, window=4, qkv_bias=True)
     nn.init.normal_(net.relative_position_bias_table)
+    net.requires_grad_(False)  # with a gradient of the bias, a CPU computes the plain form
     x = torch.randn(2, 6, 16, 20)
     mask = shift_mask(8, 12, 4) if masked else None
     results = []
     for plain in (False, True):
         net.plain = plain
-        net.zero_grad()
         leaf = x.clone().requires_grad_()
         out = net(leaf, mask)
         (out * torch.linspace(0, 1, 20)).sum().backward()
-        results.append([out, leaf.grad, *(p.grad for p in net.parameters())])
+        results.append([out, leaf.grad])
     for fused, plain in zip(*results):
         torch.testing.assert_close(fused, plain, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize('shape', [(2, 8, 12), (1, 4, 64), (3, 5, 7)], ids=['16 rows', 'windows', 'no multiple of 16'])
+def test_a_linear_layer_of_pixels_equals_the_plain_form(shape):
+    """Values and all gradients."""
+    torch.manual_seed(0)
+    layer = PixelLinear(12, 20)
+    x = torch.randn(*shape, 12).transpose(0, 1)  # of any strides
+    results = []
+    for plain in (False, True):
+        layer.plain = plain
+        layer.zero_grad()
+        leaf = x.clone(memory_format=torch.preserve_format).requires_grad_()
+        out = layer(leaf)
+        out.square().sum().backward()
+        results.append([out, leaf.grad, *(p.grad for p in layer.parameters())])
+    assert results[0][0].shape == (*x.shape[:-1], 20)
+    for ours, plain in zip(*results):
+        torch.testing.assert_close(ours, plain, rtol=1e-5, atol=1e-5)
+
+
+def test_a_linear_layer_of_pixels_is_a_convolution_in_eager_fp32_alone(monkeypatch):
+    calls = []
+    monkeypatch.setattr(window_attention.F, 'conv2d', lambda x, w, b: calls.append(w.shape) or nn.functional.linear(
+        x.permute(0, 2, 3, 1), w[:, :, 0, 0], b
+    ).permute(0, 3, 1, 2))  # fmt: skip
+    layer, x = PixelLinear(4, 6), torch.randn(2, 8, 4)
+    layer(x)
+    assert calls == [(6, 4, 1, 1)]
+    with torch.autocast('cpu', torch.bfloat16):
+        layer(x)
+    layer.double()(x.double())
+    torch.jit.trace(layer.float(), x, check_trace=False)
+    layer.to('meta')(x.to('meta'))
+    assert len(calls) == 1

@@ -1,4 +1,5 @@
 import hashlib
+import multiprocessing
 import os
 import random
 import signal
@@ -12,7 +13,7 @@ from torch.utils.data import Dataset
 from aesop.data import build_dataset, train_loader, val_loader, waiting_advice
 from aesop.data.datasets.bicubic import BicubicImageDataset
 from aesop.data.loader import prefetched
-from aesop.errors import UserError
+from aesop.errors import RunEnded, UserError
 from aesop.utils.images import save_image, to_tensor
 
 
@@ -211,3 +212,38 @@ def test_what_to_change_when_data_is_waited_for():
         waiting_advice({}) == 'set cache: disk, so that no image is decoded twice, or raise num_worker_per_gpu (now 0)'
     )
     assert waiting_advice({'cache': 'disk', 'num_worker_per_gpu': 4}) == 'raise num_worker_per_gpu (now 4)'
+
+
+def test_a_killed_worker_is_told_in_a_sentence(dataset):
+    before, handler = set(multiprocessing.active_children()), signal.getsignal(signal.SIGCHLD)
+    batches = iter(train_loader(dataset, 4, 1, total_iter=1000))
+    next(batches)
+    (worker,) = set(multiprocessing.active_children()) - before
+    os.kill(worker.pid, signal.SIGKILL)
+    with pytest.raises(RunEnded, match=r'a data worker was killed \(signal 9\).*lower num_worker_per_gpu'):
+        list(batches)
+    assert signal.getsignal(signal.SIGCHLD) == handler
+
+
+def full(*_):
+    raise RuntimeError('unable to allocate shared memory(shm) for file </torch_1>: No space left on device (28)\nmore')
+
+
+def read_only():
+    raise OSError(30, 'Read-only file system')
+
+
+@pytest.mark.parametrize(
+    ('name', 'fault', 'told'),
+    [
+        ('aesop.data.loader.default_collate', full, r'No space left on device \(28\)\)'),
+        ('aesop.data.loader.multiprocessing.Lock', read_only, r'Read-only file system\)'),
+    ],
+)
+def test_too_little_shared_memory_is_told_with_a_remedy(dataset, name, fault, told, monkeypatch):
+    loader = train_loader(dataset, 4, 1, total_iter=3)
+    monkeypatch.setattr(name, fault)
+    with pytest.raises(UserError, match=f'{told}: set `num_worker_per_gpu: 0`, or start the container'):
+        list(loader)
+    monkeypatch.undo()
+    assert len(list(train_loader(dataset, 4, 0, total_iter=3))) == 3

@@ -184,9 +184,9 @@ class Counted:
         self.forward, self.images = forward, 0
 
     def __get__(self, metric, _):
-        def call(sr, *others):
+        def call(sr, **others):
             self.images += len(sr)
-            return self.forward(metric, sr, *others)
+            return self.forward(metric, sr, **others)
 
         return call
 
@@ -349,7 +349,7 @@ def test_a_metric_that_cannot_run_is_missing_and_the_others_go_on(folder, bicubi
     assert first.startswith('| textures | 3 | - |') and first.endswith('| - | - |')
 
 
-def no_number(self, sr, gt, lq):
+def no_number(self, sr, gt):
     return torch.full((len(sr),), torch.nan)
 
 
@@ -358,12 +358,12 @@ def test_a_metric_with_a_mistake_in_it_costs_no_other_its_numbers(folder, bicubi
 
     @METRICS.register()
     class Silent(PSNR):
-        def score(self, sr, gt, lq):
+        def score(self, sr, gt):
             return sr[:0]
 
     @METRICS.register()
     class Broken(PSNR):
-        def score(self, sr, gt, lq):
+        def score(self, sr, gt):
             return 1 / 0
 
     @METRICS.register()

@@ -30,3 +30,11 @@ def test_mistakes(photograph):
         metric(photograph, photograph)
     with pytest.raises(UserError, match='LRPSNR: cannot compare an image of 30x24 pixels with one of 60x48'):
         metric(photograph, photograph, torch.zeros(3, 48, 60))
+
+
+def test_against_the_downscaled_ground_truth(photograph, noisy):
+    metric = build_metric({'type': 'LRPSNRofGT', 'scale': 4})
+    assert metric.needs_gt and not metric.needs_lq
+    assert metric(photograph, photograph).item() == float('inf')
+    lq = quantise(imresize(photograph, 1 / 4))
+    assert metric(noisy, photograph).item() == build_metric({'type': 'LRPSNR', 'scale': 4})(noisy, None, lq).item()

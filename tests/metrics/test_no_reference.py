@@ -119,3 +119,35 @@ def test_the_weights_of_a_local_folder_are_used(tmp_path, monkeypatch):
     with no_reference._pyiqa_folder():
         assert torch.hub.get_dir() == str(tmp_path)
     assert torch.hub.get_dir() == before
+
+
+class Any(Brightness):
+    """As pyiqa describes its metrics."""
+
+    def __init__(self, name):
+        super().__init__(name)
+        if name not in ('topiq_nr', 'topiq_fr', 'fid'):
+            raise KeyError(name)
+        self.metric_mode = 'NR' if name.endswith('nr') else 'FR'
+        self.lower_better = name == 'topiq_fr'
+
+    def forward(self, images, references=None):
+        assert (references is None) == (self.metric_mode == 'NR')
+        return super().forward(images if references is None else (images - references).abs())
+
+
+@pytest.mark.usefixtures('pyiqa')
+def test_any_metric_of_the_package(photograph, noisy, monkeypatch):
+    monkeypatch.setattr(sys.modules['pyiqa'], 'create_metric', lambda name, device: Any(name))
+    without = build_metric({'type': 'PyIQA', 'metric': 'topiq_nr'})
+    assert without(photograph).item() == pytest.approx(photograph.mean().item(), abs=1e-3)
+    assert not without.needs_gt and without.higher_is_better and without.protocol['reference'] == 'none'
+    compared = build_metric({'type': 'PyIQA', 'metric': 'topiq_fr'})
+    assert compared.needs_gt and not compared.higher_is_better
+    assert 0 < compared(noisy, photograph).item() < 0.1
+    assert compared.protocol['package'] == 'pyiqa 0.1, topiq_fr'
+    assert build_metric({'type': 'PyIQA', 'metric': 'topiq_fr', 'better': 'higher'}).higher_is_better
+    with pytest.raises(UserError, match='pyiqa has no metric "topic"'):
+        build_metric({'type': 'PyIQA', 'metric': 'topic'})
+    with pytest.raises(UserError, match='fid measures sets of images'):
+        build_metric({'type': 'PyIQA', 'metric': 'fid'})

@@ -12,8 +12,9 @@ from aesop.archs.rrdbnet import RRDB
 from aesop.errors import UserError
 from aesop.models import build_model
 from aesop.models import precision as runtime
-from aesop.models.precision import FrozenConv2d, hold, layers, peak_memory, repeated_blocks
+from aesop.models.precision import FrozenConv2d, hold, layers, repeated_blocks
 from aesop.utils import distributed
+from aesop.utils.devices import peak_memory
 from aesop.utils.images import read_image, to_tensor
 from aesop.utils.imresize import imresize
 from tests.golden import GOLDEN
@@ -144,7 +145,7 @@ def test_validation_is_in_fp32_unless_asked():
     assert torch.equal(wanted, same)
     assert 0 < (wanted - rounded).abs().max() < 0.01 * wanted.abs().max()
     models[1].step(next(batches(1)), 1)  # training goes on in its own precision
-    assert models[1].runtime.dtype == torch.bfloat16
+    assert models[1].precision.dtype == torch.bfloat16
 
 
 @pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])

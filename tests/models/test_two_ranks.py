@@ -11,6 +11,7 @@ import torch
 from aesop.models import build_model
 from tests.training.test_loop import torchrun
 
+from .test_calgan import MOD, FivePasses
 from .test_steps import (
     AE,
     ARTIFACTS,
@@ -25,7 +26,7 @@ from .test_steps import (
     tell_apart,
 )
 
-KINDS = ('psnr', 'ae', 'esrgan', 'ldl', 'aesop')
+KINDS = ('psnr', 'ae', 'esrgan', 'ldl', 'aesop', 'calgan')
 ACCUMULATE = (1, 2)
 CASES = [(kind, accumulate) for kind in KINDS for accumulate in ACCUMULATE]
 PIX = {'type': 'L1Loss', 'loss_weight': 0.01}
@@ -40,9 +41,11 @@ def build(kind, ae_file, accumulate=1):
         'esrgan': ('ESRGANModel', GAN | {'pixel_opt': PIX}),
         'ldl': ('ESRGANArtifactsDisModel', GAN | ARTIFACTS | {'pixel_opt': PIX}),
         'aesop': ('AesopESRGANArtifactsDisModel', GAN | ARTIFACTS | {'aesop_opt': supervision}),
+        'calgan': ('ESRGANModel', GAN | {'pixel_opt': PIX}),
     }[kind]
     train |= {'accumulate': accumulate}
-    model = build_model(options_of(model_type, train, AE if kind == 'ae' else G), 'cpu')
+    options = options_of(model_type, train, AE if kind == 'ae' else G)
+    model = build_model(options | ({'network_d': MOD} if kind == 'calgan' else {}), 'cpu')
     if kind in ('ldl', 'aesop'):
         tell_apart(model)
     return model
@@ -104,8 +107,9 @@ def plain_of(kind, ae_file):
         'esrgan': {'l_g_pix': l1(0.01)},
         'ldl': {'l_g_pix': l1(0.01), 'l_g_artifacts': artifacts},
         'aesop': {'l_g_aesop': aesop(ae_file), 'l_g_artifacts': artifacts},
+        'calgan': {'l_g_pix': l1(0.01)},
     }[kind]
-    return (PlainAutoencoder if kind == 'ae' else Plain)(build(kind, ae_file), losses)
+    return {'ae': PlainAutoencoder, 'calgan': FivePasses}.get(kind, Plain)(build(kind, ae_file), losses)
 
 
 @pytest.mark.parametrize(('kind', 'accumulate'), CASES)

@@ -23,12 +23,12 @@ def test_every_key_has_one_line_of_description(block):
 
 
 def test_docs_are_current():
-    command = 'python -m aesop.options --docs > docs/options.md'
+    command = 'aesop options --docs > docs/options.md'
     assert (ROOT / 'docs/options.md').read_text() == markdown(), f'run `{command}`'
 
 
 def test_schema_for_editors_is_current():
-    command = 'python -m aesop.options --json-schema > options/schema.json'
+    command = 'aesop options --json-schema > options/schema.json'
     assert json.loads((ROOT / 'options/schema.json').read_text()) == json_schema(), f'run `{command}`'
 
 

@@ -22,15 +22,6 @@ def test_a_figure_is_a_column_wide_in_two_formats_with_its_numbers(tmp_path):
     assert list(csv.reader(table.open())) == [['x', 'y'], ['1', '3'], ['2', '4']]
 
 
-def test_what_a_script_says(tmp_path, capsys):
-    assert figures.command('x.py', lambda: [tmp_path / 'a.png']) == 0
-    assert capsys.readouterr().out == f'{tmp_path}/a.png\n'
-    (tmp_path / 'file').touch()
-    assert figures.command('x.py', lambda: [figures.write_csv(tmp_path / 'file/a', ('x',), [])]) == 2
-    said = capsys.readouterr()
-    assert said.err == f'x.py: {tmp_path}/file cannot be used (File exists)\n' and not said.out
-
-
 def test_the_figures_are_closed_and_the_style_is_gone():
     with figures.drawing() as pyplot:
         before = pyplot.get_fignums()

@@ -1,4 +1,5 @@
 import csv
+import math
 from pathlib import Path
 
 import pytest
@@ -7,38 +8,30 @@ import yaml
 from aesop.cli.runs import main
 from aesop.errors import UserError
 from aesop.reporting.trajectories import draw_trajectories, read_losses, running_mean, trajectories
+from aesop.utils.jsonl import Lines
 
 pytestmark = pytest.mark.usefixtures('coarse')
 
-LINE = '2026-01-01 00:00:00,000 INFO: iter {}/600 | lr 1.00e-04 1.00e-04 | 2.00 it/s, eta 0:00:01, data 1 % | {}\n'
 
-
-def run_of(folder, logs, **train):
+def run_of(folder, entries, **train):
     folder.mkdir()
     (folder / 'options.yml').write_text(yaml.safe_dump({'name': 'run', 'scale': 4, 'train': train}))
-    for name, entries in logs.items():
-        lines = [LINE.format(iteration, terms) for iteration, terms in entries]
-        (folder / f'train_{name}.log').write_text(''.join(['an earlier message\n', *lines]))
+    lines = Lines(folder / 'train.jsonl')
+    for iteration, losses in entries.items():
+        lines.add({'iter': iteration, 'losses': losses, 'lr': {'g': 1e-4}, 'rate': 2.0, 'waited': 0.01})
     return folder
 
 
-def test_a_resumed_run_is_one_curve(tmp_path):
-    run = run_of(
-        tmp_path / 'run',
-        {
-            '20260101_000000': [
-                (100, 'l_g_pix 1.0e-03  l_g_gan 2.0e-02'),
-                (200, 'l_g_pix 2.0e-03'),
-                (300, 'l_g_pix 9'),
-            ],
-            '20260102_000000': [(200, 'l_g_pix 4.0e-03  l_d_real 1')],
-        },
-    )
-    assert read_losses(run) == {'l_g_pix': {100: 0.001, 200: 0.004}, 'l_g_gan': {100: 0.02}, 'l_d_real': {200: 1}}
+def test_each_loss_is_a_curve(tmp_path):
+    nan = float('nan')
+    run = run_of(tmp_path / 'run', {100: {'l_g_pix': 1e-3, 'l_g_gan': 2e-2}, 200: {'l_g_pix': 4e-3, 'l_d_real': nan}})
+    losses = read_losses(run)
+    assert math.isnan(losses.pop('l_d_real')[200])
+    assert losses == {'l_g_pix': {100: 0.001, 200: 0.004}, 'l_g_gan': {100: 0.02}}
 
 
 def test_weights_are_taken_out(tmp_path):
-    logs = {'20260101_000000': [(100, 'l_g_pix 1.0e-03  l_g_aesop 5.0e-03')]}
+    logs = {100: {'l_g_pix': 1e-3, 'l_g_aesop': 5e-3}}
     pixel = {'type': 'L1Loss', 'loss_weight': 0.01}
     aesop = {
         'type': 'AutoEncoderLoss',
@@ -83,7 +76,7 @@ def test_running_mean():
 
 
 def test_what_holds_no_losses_is_told(tmp_path):
-    with pytest.raises(UserError, match='holds no log of a training'):
+    with pytest.raises(UserError, match='holds no losses of a training'):
         trajectories(tmp_path)
     with pytest.raises(UserError, match='neither a pixel loss nor L_AESOP, only l_g_gan'):
-        trajectories(run_of(tmp_path / 'run', {'20260101_000000': [(1, 'l_g_gan 1')]}))
+        trajectories(run_of(tmp_path / 'run', {1: {'l_g_gan': 1.0}}))

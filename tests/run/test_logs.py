@@ -1,3 +1,5 @@
+import os
+import subprocess
 import sys
 from types import SimpleNamespace
 
@@ -56,3 +58,15 @@ def test_no_project_means_no_logging_there(run, options, monkeypatch, caplog):
     options['logger']['wandb']['project'] = None
     assert run() == 0
     assert not [r for r in caplog.records if 'wandb' in r.message]
+
+
+def test_a_locale_without_utf_8_is_no_reason_for_errors(folder, options):
+    options['datasets']['val']['name'] = 'Zürich'
+    (folder / 'run.yml').write_text(yaml.safe_dump(options))
+    locale = {'LC_ALL': 'POSIX', 'PYTHONUTF8': '0', 'PYTHONCOERCECLOCALE': '0'}
+    command = [sys.executable, '-c', 'from aesop.cli.runs import main; main("train", ["-opt", "run.yml"])']
+    done = subprocess.run(command, env=os.environ | locale, capture_output=True, text=True)
+    assert done.returncode == 0 and 'rror' not in done.stderr, done.stderr
+    assert r'Z\xfcrich' in done.stdout
+    assert 'Zürich' in next(folder.glob('experiments/tiny/*.log')).read_text('utf-8')
+    assert 'Z\\u00fcrich' in (folder / 'experiments/tiny/metrics.jsonl').read_text('utf-8')

@@ -250,7 +250,7 @@ def fails(options, capsys, *arguments, mode='train'):
     said = capsys.readouterr().err
     assert 'Traceback' not in said
     lines = said.splitlines()
-    assert lines and all(line.startswith(f'{mode}.py: ') for line in lines)
+    assert lines and all(line.startswith(f'aesop {mode}: ') for line in lines)
     return lines
 
 
@@ -290,7 +290,7 @@ def test_mistakes_of_all_kinds_are_told_together(folder, adversarial, capsys):
     adversarial['datasets']['train']['dataroot_gt'] = 'gone'
     save_image('val/1.png', np.zeros((3, 40, 3), np.uint8))
     lines = fails(adversarial, capsys)
-    assert re.match(r'train\.py: \S+\.yml:\d+: datasets\.train: ', lines[0])  # the place in the option file
+    assert re.match(r'aesop train: \S+\.yml:\d+: datasets\.train: ', lines[0])  # the place in the option file
     for line, words in zip(lines, ('gone', 'val/1.png', 'g.pth', 'd.pth', 'ae.pth', 's.state'), strict=True):
         assert words in line
 

@@ -2,6 +2,7 @@ import logging
 from pathlib import Path
 
 import pytest
+import torch
 
 from aesop.errors import UserError
 from aesop.options import load_options
@@ -27,6 +28,33 @@ def test_many_bad_images_are_counted_and_not_passed_over(folder, options):
         preflight.prepare(load_options(options), ('train', 'val'), Path('experiments/tiny'))
     *told, rest = error.value.problems
     assert len(told) == 20 and all('empty' in problem for problem in told)
-    assert rest == 'datasets.train: ... and 10 more; `python -m aesop.data.preparation.check -opt FILE` lists all'
+    assert rest == 'datasets.train: ... and 10 more; `aesop check -opt FILE` lists all'
     options['datasets']['train']['max_skipped'] = 0.9
     preflight.prepare(load_options(options), ('train', 'val'), Path('experiments/tiny'))
+
+
+def test_weights_of_losses_and_lists_are_missing_together_with_all_else(folder, options, monkeypatch):
+    monkeypatch.delenv('AESOP_WEIGHTS', raising=False)
+    monkeypatch.setattr('torch.hub.get_dir', lambda: str(folder / 'cache'))
+    monkeypatch.setattr('torch.hub.load_state_dict_from_url', unreachable)
+    layers = {'conv5_4': 1.0}
+    options['train']['perceptual_opt'] = {'type': 'PerceptualLoss', 'layer_weights': layers}
+    options['datasets']['train']['meta_info'] = 'list.txt'
+    options['path']['pretrain_network_g'] = 'experiments/pretrained_models/RealESRGAN_x4plus.pth'
+    with pytest.raises(UserError) as error:
+        preflight.prepare(load_options(options), ('train', 'val'), Path('experiments/tiny'))
+    lists, weights, vgg = error.value.problems
+    assert lists.startswith('datasets.train: there is no file list.txt. Set datasets.train.meta_info to')
+    assert weights.endswith('Get it with `aesop download RealESRGAN_x4plus`')
+    assert vgg.startswith('train.perceptual_opt.vgg_weights: the weights of vgg19 could not be downloaded')
+    assert '`aesop download VGG19`' in vgg
+    (folder / 'weights').mkdir()
+    torch.save({}, folder / 'weights/vgg19.pth')
+    monkeypatch.setenv('AESOP_WEIGHTS', str(folder / 'weights'))
+    with pytest.raises(UserError) as error:
+        preflight.prepare(load_options(options), ('train', 'val'), Path('experiments/tiny'))
+    assert len(error.value.problems) == 2
+
+
+def unreachable(*_, **__):
+    raise OSError('no network')

@@ -155,7 +155,7 @@ def test_a_worker_that_torchrun_restarts_resumes_its_own_run_and_no_other(folder
 
 
 def test_a_validation_that_fails_names_the_image_and_loses_nothing(folder, options, monkeypatch, capsys):
-    def wrong(self, sr, gt, lq):
+    def wrong(self, sr, gt):
         raise UserError('no score')
 
     monkeypatch.setattr(PSNR, 'score', wrong)
@@ -166,7 +166,7 @@ def test_a_validation_that_fails_names_the_image_and_loses_nothing(folder, optio
 
 def test_a_value_that_is_no_number_is_never_the_best(folder, options, monkeypatch):
     values = iter([math.nan, 20.0])
-    monkeypatch.setattr(PSNR, 'score', lambda self, sr, gt, lq, value=None: torch.full((1,), self.value))
+    monkeypatch.setattr(PSNR, 'score', lambda self, sr, gt, value=None: torch.full((1,), self.value))
 
     def evaluate_with(*arguments):
         PSNR.value = next(values)

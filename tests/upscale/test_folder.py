@@ -1,20 +1,27 @@
 import threading
 
+import cv2
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from aesop.archs import build_network
 from aesop.errors import UserError
+from aesop.metrics.detail import DetailRatio
+from aesop.metrics.psnr_ssim import psnr
 from aesop.models import build_model
 from aesop.models.precision import Precision
 from aesop.options import load_options
 from aesop.upscale import folder
-from aesop.upscale.__main__ import main
 from aesop.upscale.folder import Outcome, Upscaler, find_jobs, run
 from aesop.utils import checkpoint
 from aesop.utils.images import read_image, save_image, to_tensor, to_uint8
+from aesop.utils.imresize import imresize
+from tests.commands import command
 from tests.golden import fill_
+
+main = command('upscale')
 
 NET = {'type': 'SRVGGNetCompact', 'num_feat': 8, 'num_conv': 2, 'upscale': 2}
 RRDB = {'type': 'RRDBNet', 'num_feat': 8, 'num_block': 1, 'num_grow_ch': 4}
@@ -164,10 +171,9 @@ def test_images_of_equal_size_go_together(images, monkeypatch):
 @pytest.mark.parametrize('precision', ['bf16', 'fp16'])
 def test_lower_precision_is_near(precision):
     net = fill_(build_network({**RRDB, 'num_feat': 32, 'num_grow_ch': 16}))
-    lq = torch.rand(3, 12, 12)
-    photo = folder.Photo(None, lq, None, False, False, None, None)
-    exact = upscaler(net)([photo])[0]()
-    rounded = upscaler(net, precision)([photo])[0]()
+    photo = folder.Photo(None, np.random.default_rng(0).integers(0, 256, (12, 12, 3), dtype=np.uint8))
+    exact = upscaler(net)([photo])
+    rounded = upscaler(net, precision)([photo])
     assert rounded.dtype == torch.float32
     assert 0 < (rounded - exact).abs().max() < 0.02 * exact.abs().max()
 
@@ -241,3 +247,70 @@ def test_reading_and_writing_run_beside_the_network(images):
         patch.setattr(up.predict, '_predict', lambda x: (calls.append(1), meet(len(calls), 2), forward(x))[2])
         run(up, jobs, outcome, quality=95)
     assert outcome == Outcome(done=6)
+
+
+@pytest.mark.parametrize('kind', ['RGB', 'RGBA', 'L', 'deep'])
+def test_a_large_png_is_written_while_it_is_computed_and_is_the_same(kind, tmp_path, monkeypatch):
+    rng = np.random.default_rng(1)
+    pixels = rng.integers(0, 256, (75, 41, 4), dtype=np.uint8)
+    if kind == 'deep':
+        cv2.imwrite(str(tmp_path / 'a.png'), 257 * pixels[..., :3].astype(np.uint16))
+    else:
+        Image.fromarray(pixels).convert(kind).save(tmp_path / 'a.png')
+    net = fill_(build_network(NET))
+    results, bands = [], []
+    for large in (2**26, 0):
+        monkeypatch.setattr(folder, 'LARGE', large)
+        jobs, outcome = find_jobs(tmp_path / 'a.png', tmp_path / f'{large}.png', '', None, False)
+        up = upscaler(net, tile=16, overlap=4, batch=2)
+        original = up.bands
+        up.bands = lambda *a, original=original: (bands.append(b.shape) or b for b in original(*a))
+        run(up, jobs, outcome, quality=95)
+        assert outcome == Outcome(done=1)
+        results.append(cv2.imread(str(tmp_path / f'{large}.png'), cv2.IMREAD_UNCHANGED))
+    whole, streamed = (result.astype(int) for result in results)
+    assert np.abs(whole - streamed).max() <= 1  # the tiles lie elsewhere, so that sums are rounded in another way
+    assert (whole != streamed).mean() < 0.01
+    assert results[0].dtype == results[1].dtype == (np.uint16 if kind == 'deep' else np.uint8)
+    assert bands == [(1 if kind == 'L' else 3, 16, 82)] * 9 + [(1 if kind == 'L' else 3, 6, 82)]
+
+
+@pytest.mark.parametrize('where', ['network', 'disk'])
+def test_a_large_png_that_breaks_off_leaves_nothing(where, images, weights, monkeypatch, capsys):
+    monkeypatch.setattr(folder, 'LARGE', 0)
+    if where == 'network':
+        state = checkpoint.load(weights)
+        state['params']['body.0.weight'].fill_(torch.nan)
+        checkpoint.save(state, weights)
+        told = 'the network gave no finite numbers'
+    else:
+
+        def full(*_):
+            raise OSError(28, 'No space left on device')
+
+        monkeypatch.setattr(folder, 'write_bands', full)
+        told = 'the disk is full'
+    assert command(images, weights, '--tile', '16') == 2
+    assert told in capsys.readouterr().err
+    assert files(images.with_name('out')) == []
+
+
+def test_results_lie_beside_the_input_by_default(images, weights):
+    assert main([str(images / '0.png'), '--weights', str(weights), '--device', 'cpu']) == 0
+    assert read_image(images / '0_x2.png').shape == (60, 48, 3)
+    assert main([str(images / 'a'), '--weights', str(weights), '--device', 'cpu']) == 0
+    assert files(images / 'a_x2') == ['2.png', '3.png', 'b/4.png']
+
+
+def test_the_network_of_the_package_beats_bicubic_without_a_word_about_weights(tmp_path):
+    """PSNR and the detail of a photograph that it was not trained on."""
+    from skimage import data
+
+    gt = to_tensor(data.coffee()[60:220, 160:352])
+    save_image(tmp_path / 'photo.png', imresize(gt, 1 / 4).clamp(0, 1))
+    assert main([str(tmp_path / 'photo.png'), '--device', 'cpu']) == 0
+    sr = to_tensor(read_image(tmp_path / 'photo_x4.png'))
+    bicubic = imresize(to_tensor(read_image(tmp_path / 'photo.png')), 4)
+    assert psnr(sr[None], gt[None]) > psnr(bicubic[None], gt[None]) + 0.3
+    detail = DetailRatio(crop_border=4)
+    assert 0.2 < detail(sr, gt) < 2 and detail(bicubic, gt) < 0.05

@@ -2,12 +2,13 @@ import json
 
 import pytest
 import torch
+from torch import nn
 
 from aesop.archs import build_network
 from aesop.errors import UserError
 from aesop.upscale.networks import detect, load_generator
 from aesop.utils import checkpoint
-from tests.golden import fill_
+from tests.golden import fill_, image
 
 RRDB = {'type': 'RRDBNet', 'num_in_ch': 3, 'num_out_ch': 3, 'num_feat': 8, 'num_block': 2, 'num_grow_ch': 4}
 OLD = {'type': 'RRDBNet_LEGACY', 'in_nc': 3, 'out_nc': 3, 'nf': 8, 'nb': 2, 'gc': 4}
@@ -87,6 +88,35 @@ def test_the_average_is_taken_and_said_and_another_entry_where_asked(tmp_path, c
     assert torch.equal(load_generator(path, key='params').conv_last.bias, state['conv_last.bias'])
     with pytest.raises(UserError, match='has no `net_g`'):
         load_generator(path, key='net_g')
+
+
+@pytest.mark.parametrize(
+    ('sizes', 'scale'),
+    [({'plus': True}, 4), ({}, 4), ({'in_nc': 12, 'shuffle_factor': 2}, 2), ({'in_nc': 48, 'shuffle_factor': 4}, 1)],
+    ids=['ESRGAN+', 'x4', 'x2 unshuffled', 'x1 unshuffled'],
+)
+def test_old_names_give_the_image_that_spandrel_gives(sizes, scale, tmp_path):
+    esrgan = pytest.importorskip('spandrel.architectures.ESRGAN').ESRGAN(num_filters=16, num_blocks=2, **sizes).eval()
+    torch.save(esrgan.state_dict(), tmp_path / 'old.pth')
+    net, lq = load_generator(tmp_path / 'old.pth'), image(1, 3, 12, 8)
+    assert net.scale == scale
+    with torch.no_grad():
+        torch.testing.assert_close(net(lq), esrgan(lq), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize('act_type', ['relu', 'leakyrelu'])
+def test_an_activation_without_weights_is_found_by_trying(act_type, tmp_path):
+    """A network whose residual is 0 with its own activation, and 0.9 times the image with the other."""
+    net = build_network({**SRVGG, 'num_conv': 0, 'act_type': act_type, 'upscale': 1})
+    slope = {'relu': 0.0, 'leakyrelu': 0.1}[act_type]
+    for layer in (net.body[0], net.body[-1]):
+        nn.init.zeros_(layer.weight)
+        nn.init.zeros_(layer.bias)
+    for c in range(3):
+        net.body[0].weight.data[c, c, 1, 1], net.body[-1].weight.data[c, c, 1, 1] = -1.0, 9.0
+        net.body[0].weight.data[3 + c, c, 1, 1], net.body[-1].weight.data[c, 3 + c, 1, 1] = 1.0, 9.0 * slope
+    checkpoint.save_network(tmp_path / 'net.pth', checkpoint.network_state_dict(net))
+    assert detect(checkpoint.read_weights(tmp_path / 'net.pth')[0], 'net.pth')['act_type'] == act_type
 
 
 def test_a_run_says_what_its_network_is(tmp_path, caplog):

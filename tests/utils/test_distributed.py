@@ -2,12 +2,10 @@
 
 import os
 import pickle
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import torch
-from torch.distributed import HashStore
 
 from aesop.errors import UserError
 from aesop.utils import distributed
@@ -34,9 +32,10 @@ def test_a_mistake_on_the_main_rank_is_raised_by_all():
     def wrong():
         raise UserError('no such file')
 
-    with pytest.raises(UserError, match='no such file'):
-        distributed.on_main(wrong)
-    assert distributed.on_main(lambda: 3) == 3
+    for shared in (distributed.on_main, distributed.on_all):
+        with pytest.raises(distributed.SharedUserError, match='no such file'):
+            shared(wrong)
+        assert shared(lambda: 3) == 3
 
 
 def test_slurm_says_who_is_who(monkeypatch, tmp_path):
@@ -64,9 +63,15 @@ def test_a_launcher_that_did_not_start_the_process_is_told(monkeypatch):
 
 def test_one_process_agrees_with_itself_at_once():
     votes = distributed.Votes()
-    assert votes.cast(True, False) == [True, False]
+    assert votes.any_rank(True, False) == [True, False]
     assert votes.close() == []
-    assert distributed.first_to_tell('a sentence')
+
+
+def test_before_the_ranks_have_met_the_first_of_a_machine_tells(monkeypatch):
+    error = UserError('a sentence')
+    assert distributed.tells(error)
+    monkeypatch.setenv('LOCAL_RANK', '1')
+    assert not distributed.tells(error)
 
 
 def test_what_ranks_send_each_other_is_data():
@@ -81,13 +86,3 @@ def test_a_restarted_worker_knows(monkeypatch):
     assert not distributed.restarted()
     monkeypatch.setenv('TORCHELASTIC_RESTART_COUNT', '1')
     assert distributed.restarted()
-
-
-def test_ranks_agree_on_a_new_name_whatever_is_left_of_the_last_meeting():
-    store = HashStore()
-    names = []
-    for _ in range(2):  # the second time the store holds what the ranks of the first wrote
-        with ThreadPoolExecutor(3) as pool:
-            of_rank = [pool.submit(distributed._agree, store, rank, 3) for rank in (0, 2, 1)]
-            names.append({each.result(timeout=20) for each in of_rank})
-    assert [len(of_all) for of_all in names] == [1, 1] and names[0] != names[1]

@@ -8,7 +8,7 @@ from aesop.errors import UserError
 from aesop.utils import download
 from aesop.utils.download import fetch, sha256
 
-# Whole downloads, cut ones and those that go on are tested in tests/scripts/test_download_weights.py
+# Whole downloads, cut ones and those that go on are tested in test_weights.py
 
 
 class Answer(BytesIO):

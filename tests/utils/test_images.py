@@ -1,3 +1,7 @@
+import os
+import struct
+import zlib
+
 import cv2
 import numpy as np
 import pytest
@@ -248,3 +252,36 @@ def test_the_kind_of_an_image(tmp_path, suffix, kind):
     path.write_text('no image')
     with pytest.raises(UserError, match='cannot be read as an image'):
         image_kind(path)
+
+
+@pytest.mark.parametrize('function', [read_image, image_size, image_kind, has_end])
+def test_what_is_no_regular_file_is_refused_without_being_opened(function, tmp_path):
+    os.mkfifo(tmp_path / 'x.png')
+    with pytest.raises(UserError, match=r'x.png: this is not a regular file; replace'):
+        function(tmp_path / 'x.png')
+
+
+def announcing(height, width, kind):
+    """A small file whose header says that it is large."""
+    data = cv2.imencode(kind, NOISE, [cv2.IMWRITE_JPEG_PROGRESSIVE, 1] if kind == '.jpg' else [])[1].tobytes()
+    if kind == '.png':
+        header = b'IHDR' + struct.pack('>II', width, height) + data[24:29]
+        return data[:12] + header + struct.pack('>I', zlib.crc32(header)) + data[33:]
+    at = data.index(b'\xff\xc2') + 5
+    return data[:at] + struct.pack('>HH', height, width) + data[at + 4 :]
+
+
+@pytest.mark.parametrize('kind', ['.png', '.jpg'])
+@pytest.mark.parametrize('side', [12_000, 30_000])
+def test_a_bomb_is_refused_by_its_header(kind, side, tmp_path, monkeypatch):
+    (tmp_path / f'a{kind}').write_bytes(announcing(side, side, kind))
+    for function in (read_image, image_size):
+        with pytest.raises(UserError, match='has more than 100,000,000 pixels.*AESOP_MAX_PIXELS'):
+            function(tmp_path / f'a{kind}')
+    monkeypatch.setenv('AESOP_MAX_PIXELS', '1000')
+    save_image(tmp_path / 'b.png', NOISE)
+    with pytest.raises(UserError, match='more than 1,000 pixels'):
+        image_size(tmp_path / 'b.png')
+    monkeypatch.setenv('AESOP_MAX_PIXELS', '2e8')
+    if side == 12_000:
+        assert image_size(tmp_path / f'a{kind}') == (side, side)

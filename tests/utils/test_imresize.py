@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from aesop.benchmarks.data import plain_imresize
 from aesop.data import imresize as reexported
 from aesop.utils.images import list_images, read_image
 from aesop.utils.imresize import imresize
-from scripts.benchmarks.data import plain_imresize
 from tests.golden import image
 
 PHOTOGRAPHS = Path(__file__).parents[1] / '../shared/data'

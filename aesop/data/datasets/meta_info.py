@@ -4,9 +4,10 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from aesop.data.preparation.parallel import whole_file
 from aesop.errors import UserError
+from aesop.utils.files import atomic
 from aesop.utils.images import EXTENSIONS
+from aesop.utils.recipes import recipe
 
 _SHAPE = re.compile(r'\s+\(\d+,\s*\d+,\s*\d+\).*$')  # (height,width,channels), and in an LMDB the level of compression
 
@@ -20,7 +21,7 @@ def read_meta_info(path: str | Path) -> list[tuple[str, ...]]:
         UserError: the file is missing, is no text, names nothing, or something outside its folder.
     """
     try:
-        lines = Path(path).read_text(encoding='utf-8-sig').splitlines()
+        lines = recipe(path).read_text(encoding='utf-8-sig').splitlines()  # a recipe's list comes with the package
     except FileNotFoundError:
         raise UserError(
             f'{path}: there is no such file; correct meta_info, or leave it out to use all images'
@@ -38,7 +39,7 @@ def read_meta_info(path: str | Path) -> list[tuple[str, ...]]:
 def write_meta_info(path: Path, images: Iterable[tuple[str, Sequence[int]]], level: int | None = None) -> None:
     """BasicSR's list: `name (h,w,c)` a line, and in an LMDB the `level` of its PNG compression."""
     end = '' if level is None else f' {level}'
-    with whole_file(path) as part:
+    with atomic(path) as part:
         part.write_text(''.join(f'{name} ({",".join(map(str, shape))}){end}\n' for name, shape in images), 'utf-8')
 
 

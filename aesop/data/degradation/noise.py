@@ -21,7 +21,12 @@ def poisson_noise(images: Tensor, scale: Tensor, gray: Tensor, generator: torch.
     """Adds `scale` (N,) times shot noise, as if an image had as many photons at white as it has distinct 8-bit values,
     rounded up to a power of two. Gray noise is that of the luma."""
     luma = (images * images.new_tensor([0.299, 0.587, 0.114]).view(3, 1, 1)).sum(1, keepdim=True)
-    noise = torch.where(_each(gray), _shot_noise(luma, generator), _shot_noise(images, generator))
+    if images.device.type == 'cpu':  # a GPU would wait for the choice, and a CPU for the draws that are not needed
+        noise = torch.empty_like(images)
+        noise[gray] = _shot_noise(luma[gray], generator)
+        noise[~gray] = _shot_noise(images[~gray], generator)
+    else:
+        noise = torch.where(_each(gray), _shot_noise(luma, generator), _shot_noise(images, generator))
     return (images + noise * _each(scale)).clamp(0, 1)
 
 

@@ -1,13 +1,11 @@
-"""`python -m aesop.data.preparation.check -opt FILE ...` looks at data sets of option files before a run meets them.
+"""Looks at the data sets of option files before a run meets them.
 
 It tells what each set holds and, in one list, all that is wrong: folders, pairs, sizes, files that cannot be read, and
 images of a training set that a test set has too. It draws batches as the network sees them.
 """
 
-import argparse
 import math
 import os
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -27,10 +25,11 @@ from aesop.data.datasets.base import ImageDataset
 from aesop.data.datasets.realesrgan import RealESRGANDataset
 from aesop.data.datasets.transforms import Window
 from aesop.data.degradation.real import build_degradation
-from aesop.data.preparation.parallel import command, cores, parallel
+from aesop.data.preparation.parallel import parallel
 from aesop.data.storage.source import Folders
 from aesop.errors import UserError, at
 from aesop.options import Options, load_options
+from aesop.utils.console import say
 from aesop.utils.images import save_image, to_uint8
 
 ALIKE = 0.75  # cosine of two fingerprints from which on images count as one; different photographs stay below 0.6
@@ -47,54 +46,50 @@ class Place(NamedTuple):
     is_training: bool
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog='python -m aesop.data.preparation.check', description=__doc__)
-    parser.add_argument('-opt', required=True, nargs='+', metavar='FILE', help='option files; their sets are compared')
-    parser.add_argument('--set', nargs='+', action='extend', default=[], metavar='KEY=VALUE', help='overrides options')
-    parser.add_argument('--full', action='store_true', help='decode every file, not the ground truths alone')
-    parser.add_argument('--workers', type=int, default=cores(), help='processes; default: one a core')
-    parser.add_argument('-o', '--output', type=Path, default=Path('results/check'), help='folder of the pictures')
-    args = parser.parse_args(arguments)
-    return command('aesop.data.preparation.check', lambda: check(args))
+def check(
+    files: Sequence[str | os.PathLike[str]],
+    overrides: Sequence[str] = (),
+    full: bool = False,
+    workers: int | None = None,
+    output: Path = Path('results/check'),
+) -> None:
+    """Tells what the data sets of option files hold, and draws what the network sees of each.
 
-
-def check(args: argparse.Namespace) -> None:
-    """Does what the command line says.
+    Args:
+        overrides: of options, 'KEY=VALUE'.
+        full: decode every file, not the ground truths alone.
+        workers: processes; None: one a core.
+        output: folder of the pictures.
 
     Raises:
         UserError: all that is wrong.
     """
     problems: list[str] = []
     places: list[Place] = []
-    for file in args.opt:
-        options = load_options(file, args.set)
+    for file in files:
+        options = load_options(file, overrides)
         for name, block in options.datasets.items():
-            key = f'datasets.{name}' if len(args.opt) == 1 else f'{file}: datasets.{name}'
+            key = f'datasets.{name}' if len(files) == 1 else f'{file}: datasets.{name}'
             with at(key, problems):
                 dataset = build_dataset(block, scale=options.scale, seed=options.manual_seed, name=name)
                 if not isinstance(dataset, ImageDataset):
-                    _tell(f'{key}: {block["type"]} is not looked at: it has no files that are known here')
+                    say(f'{key}: {block["type"]} is not looked at: it has no files that are known here')
                     continue
                 places.append(Place(key, dataset, name.startswith('train')))
-                _tell(f'{key}: {describe(dataset)}')
+                say(f'{key}: {describe(dataset)}')
                 if found := dataset.check():
                     raise UserError(found)
-                picture = args.output / Path(file).stem / f'{name}.png'
+                picture = output / Path(file).stem / f'{name}.png'
                 save_image(picture, overview(dataset, options))
-                _tell(f'    as the network sees it: {picture}')
+                say(f'    as the network sees it: {picture}')
     undecodable: list[str] = []
-    prints = decode(places, args.full, args.workers, undecodable)
+    prints = decode(places, full, workers, undecodable)
     told = '\n'.join(problems)  # a file that its header gave away is not told a second time
     problems += [problem for problem in undecodable if f'{problem.partition(": ")[0]}: ' not in told]
     problems += duplicates(places, prints)
     if problems:
         raise UserError([*problems, f'{len(problems)} in all'])
-    _tell('nothing is wrong')
-
-
-def _tell(line: str) -> None:
-    sys.stdout.write(f'{line}\n')
-    sys.stdout.flush()
+    say('nothing is wrong')
 
 
 # What the headers tell
@@ -170,7 +165,7 @@ def duplicates(places: Sequence[Place], prints: dict[Path, np.ndarray]) -> list[
     ]
 
 
-def decode(places: Sequence[Place], full: bool, workers: int, problems: list[str]) -> dict[Path, np.ndarray]:
+def decode(places: Sequence[Place], full: bool, workers: int | None, problems: list[str]) -> dict[Path, np.ndarray]:
     """Fingerprints of the first files of all items, where there is a training set and another to compare it with.
 
     Args:
@@ -236,7 +231,3 @@ def _pixels(image: Tensor, dataset: ImageDataset) -> np.ndarray:
 def _middle(image: np.ndarray, side: int) -> Window:
     height, width = image.shape[:2]
     return Window(max(0, height - side) // 2, max(0, width - side) // 2, min(side, height), min(side, width))
-
-
-if __name__ == '__main__':
-    sys.exit(main())

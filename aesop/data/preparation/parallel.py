@@ -1,18 +1,14 @@
 """Many images, one function: work in several processes that can be killed at any time and begun again."""
 
-import errno
-import hashlib
 import json
 import os
 import signal
-import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -28,7 +24,7 @@ _AHEAD = 3  # jobs waiting for each process
 
 def cores() -> int:
     """The CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0))
+    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
 
 
 def parallel(
@@ -108,29 +104,6 @@ def _end_with(parent: int) -> None:
     os._exit(1)
 
 
-def command(name: str, work: Callable[[], None]) -> int:
-    """Does the work of a script that goes on where it stopped, and tells what ended it; the exit code.
-
-    0 done; 2 the user's input is wrong, or a disk is full and the like; 3 interrupted.
-    """
-    again = 'the same command goes on where it stopped'
-    try:
-        work()
-    except KeyboardInterrupt:
-        problems, code = [f'interrupted; {again}'], 3
-    except UserError as error:
-        problems, code = error.problems, 2
-    except OSError as error:
-        where = f'{error.filename}: ' if error.filename else ''
-        remedy = 'make room on that disk; ' if error.errno in (errno.ENOSPC, errno.EDQUOT) else ''
-        problems, code = [f'{where}{error.strerror}; {remedy}{again}'], 2
-    else:
-        return 0
-    for problem in problems:
-        sys.stderr.write(f'{name}: {problem}\n')
-    return code
-
-
 def stamp(path: Path) -> dict[str, int]:
     """What changes when a file does. One that is gone has another stamp than any: reading it tells."""
     try:
@@ -168,24 +141,3 @@ class Journal:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with open(self.path, 'ab') as file:
             file.write(json.dumps([key, record]).encode() + b'\n')
-
-
-@contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path`, hidden and of the same suffix, for a file that is `path` when all is written.
-
-    It is always the same for a `path`, so what a kill leaves is written over; and short, where the image's is as long
-    as names may be.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f'.part{hashlib.sha1(os.fsencode(path.name)).hexdigest()[:16]}{path.suffix}')
-    try:
-        yield part
-        os.replace(part, path)
-    except OSError as error:
-        if error.errno == errno.ENAMETOOLONG:
-            raise UserError(f'{path}: this name is too long for the file system; shorten that of the source') from error
-        error.filename = error.filename or str(path)  # a write does not know
-        raise
-    finally:
-        part.unlink(missing_ok=True)

@@ -15,9 +15,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from aesop.data.datasets.meta_info import write_meta_info
-from aesop.data.preparation.parallel import Journal, parallel, whole_file
+from aesop.data.preparation.parallel import Journal, parallel
 from aesop.errors import UserError
 from aesop.utils.download import sha256
+from aesop.utils.files import atomic
 from aesop.utils.images import decode_image, save_image
 from aesop.utils.imresize import imresize
 
@@ -90,7 +91,7 @@ class Folder:
         gts = [(name.partition('/')[2], self.entries[name]['shape']) for name in sorted(wanted) if name[:2] != 'LR']
         if gts:
             write_meta_info(self.path / 'meta_info.txt', gts)
-        with whole_file(self._manifest) as part:
+        with atomic(self._manifest) as part:
             part.write_text(json.dumps({**about, 'files': files}, indent=1) + '\n')
         self._journal.path.unlink(missing_ok=True)
         self.about = about
@@ -111,7 +112,7 @@ def _make(given: tuple[Path, Job, Entry | None]) -> Entry:
     wanted = {'file': job.file, 'made': job.made, 'source': job.source, 'source_sha256': digest}
     if known and wanted.items() <= known.items() and _is_intact((folder, known)):
         return known
-    with whole_file(path) as part:
+    with atomic(path, durable=False, suffixed=True) as part:
         shape = job.work(data, job.source, part)
         entry = {**wanted, 'size': part.stat().st_size, 'sha256': sha256(part), 'shape': list(shape)}
         if not known and path.exists() and not _is_intact((folder, entry)):

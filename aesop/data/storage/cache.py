@@ -26,6 +26,7 @@ from aesop.data.preparation.parallel import cores
 from aesop.data.storage.source import Stamp
 from aesop.errors import UserError
 from aesop.utils import distributed
+from aesop.utils.files import write_text
 
 GB = 1e9
 _VERSION = 1  # of the layout and of what decoding gives
@@ -168,9 +169,7 @@ class DiskCache(Mapping[Path, np.ndarray]):
                 'sources': self._sources(),
                 'images': [[numbers[path], *place] for path, place in places.items()],
             }
-            whole = self._index.with_suffix('.part')
-            whole.write_text(json.dumps(index), encoding='utf-8')
-            os.replace(whole, self._index)
+            write_text(self._index, json.dumps(index))
         except BaseException:
             array.unlink(missing_ok=True)
             raise
@@ -244,7 +243,6 @@ def _each(title: str, paths: Sequence[Path], function: Callable[[Path], Result])
         try:
             for path, result in zip(paths, pool.map(function, paths)):
                 bar.update()
-                distributed.progress('decoding images into the cache')
                 yield path, result
         finally:
             pool.shutdown(cancel_futures=True)
@@ -258,7 +256,6 @@ def _locked(path: Path, name: str) -> Iterator[None]:
     except Timeout:
         logger.info('%s: another process decodes its images into the cache; waiting for it', name)
     while not lock.is_locked:
-        distributed.progress('waiting for another process, which builds the decode cache')
         with suppress(Timeout):
             lock.acquire(timeout=_BUSY)
     try:

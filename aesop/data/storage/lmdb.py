@@ -12,7 +12,7 @@ from typing import Any
 from aesop.data.datasets.meta_info import read_meta_info
 from aesop.errors import UserError
 
-_ANEW = 'make it anew with scripts/create_lmdb.py'
+_ANEW = 'make it anew with `aesop lmdb`'
 _opened: dict[Path, tuple[int, Any]] = {}  # process and environment: LMDB allows one of each file in a process
 _lock = Lock()
 

@@ -9,11 +9,14 @@ import pytest
 import yaml
 
 from aesop.data import build_dataset
-from aesop.data.preparation.check import ALIKE, describe, fingerprint, main, overview, shared
+from aesop.data.preparation.check import ALIKE, describe, fingerprint, overview, shared
 from aesop.options import load_options
 from aesop.utils.images import list_images, read_image, save_image
 from aesop.utils.imresize import imresize
+from tests.commands import command
 from tests.golden import GOLDEN
+
+main = command('check')
 
 PHOTOGRAPHS = GOLDEN / '../data'
 
@@ -205,3 +208,13 @@ def test_real_photographs():
     found = [(tests[t].stem, training[m].stem) for t, m in np.argwhere(likeness > ALIKE)]
     assert found == [('img_005', 'train_302003')]
     assert np.sort(likeness.ravel())[-2] < 0.6
+
+
+def test_full_finds_a_jpeg_that_was_cut_and_ends_as_it_should(capsys):
+    data = cv2.imencode('.jpg', photograph(0, 64, 64))[1].tobytes()
+    Path('train/0.png').unlink()
+    Path('train/0.jpg').write_bytes(data[: len(data) // 2] + b'\xff\xd9')
+    assert run('--full') == 2
+    assert (
+        'train/0.jpg: the file is damaged (Corrupt JPEG data: premature end of data segment)' in capsys.readouterr().err
+    )

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from aesop.data.preparation.parallel import Journal, command, parallel, whole_file
+from aesop.data.preparation.parallel import Journal, parallel
 from aesop.errors import UserError
 
 
@@ -86,41 +86,3 @@ def test_a_journal_survives_a_line_cut_off_at_any_byte(tmp_path):
         again.add('b', {'size': 2})
         assert path.read_bytes() == both
     assert Journal(path).records == journal.records
-
-
-def test_a_file_is_there_whole_or_not_at_all(tmp_path):
-    path = tmp_path / 'folder' / ('ä' * 125 + '.png')  # 254 bytes
-    with pytest.raises(RuntimeError), whole_file(path) as part:
-        part.write_bytes(b'half')
-        raise RuntimeError
-    assert not list(path.parent.iterdir())
-    with whole_file(path) as part:
-        assert part.suffix == '.png' and part.name.startswith('.')
-        part.write_bytes(b'whole')
-    assert [file.read_bytes() for file in path.parent.iterdir()] == [b'whole'] and path.exists()
-    with pytest.raises(OSError) as error, whole_file(path) as part:
-        raise OSError(28, 'No space left on device')
-    assert error.value.filename == str(path)
-    with (
-        pytest.raises(UserError, match='this name is too long'),
-        whole_file(path.with_name(f'long{path.name}')) as part,
-    ):
-        part.write_bytes(b'')
-
-
-@pytest.mark.parametrize(
-    ('error', 'code', 'said'),
-    [
-        (UserError(['this is wrong', 'that too']), 2, 'x.py: this is wrong\nx.py: that too\n'),
-        (KeyboardInterrupt(), 3, 'x.py: interrupted; the same command goes on where it stopped\n'),
-        (OSError(28, 'No space left on device', 'a.png'), 2, 'x.py: a.png: No space left on device; make room on'),
-        (PermissionError(13, 'Permission denied', 'a.png'), 2, 'x.py: a.png: Permission denied; the same command'),
-    ],
-)
-def test_how_a_command_ends(capsys, error, code, said):
-    def work():
-        raise error
-
-    assert command('x.py', work) == code
-    assert capsys.readouterr().err.startswith(said)
-    assert command('x.py', lambda: None) == 0

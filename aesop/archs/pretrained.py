@@ -1,0 +1,143 @@
+"""Networks from files that say what they are: the header of a safetensors file holds the block of its network.
+
+Metadata of such a file: `architecture`, the network's block `{"type": ..., ...}` as JSON; `scale`; `recipe_sha256`, the
+hash of the option file it was trained with, where there was one.
+"""
+
+import json
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from torch import nn
+
+import aesop
+from aesop.archs import build_network
+from aesop.errors import UserError, at
+from aesop.utils import safetensors
+from aesop.utils.checkpoint import StateDict, find_weights, fit, network_state_dict, read_weights, save_network
+from aesop.utils.hub import DEFAULT_FILE, upload_folder
+
+SHIPPED = Path(aesop.__file__).with_name('weights')  # what comes with the package
+
+
+def shipped(name: str | Path) -> str | Path:
+    """The file in the package that is called `name`, with or without its suffix; else `name` as it is."""
+    for path in (SHIPPED / f'{name}.safetensors', SHIPPED / name):
+        if path.is_file() and not Path(name).is_file():
+            return path
+    return name
+
+
+def architecture_of(path: Path) -> dict[str, Any] | None:
+    """The block in the header of a safetensors file; None where it has none, or the file is of another format.
+
+    Raises:
+        UserError: the header cannot be read.
+    """
+    if path.suffix != '.safetensors' or not path.is_file():
+        return None
+    try:
+        text = safetensors.read_metadata(path).get('architecture')
+        block = None if text is None else json.loads(text)
+    except (OSError, ValueError) as error:
+        raise UserError(f'{path} is damaged ({error}): copy or download it again') from error
+    if block is not None and not (isinstance(block, dict) and isinstance(block.get('type'), str)):
+        raise UserError(f'{path}: `architecture` in its header is no block of a network: {text[:100]}')
+    return block
+
+
+def metadata(block: dict[str, Any], scale: int | None, **others: str) -> dict[str, str]:
+    """The metadata for a file with the weights of the network `block`."""
+    return {'architecture': json.dumps(block), **({'scale': str(scale)} if scale else {}), **others}
+
+
+def save_pretrained(net: nn.Module, block: dict[str, Any], path: str | Path, state: StateDict | None = None) -> None:
+    """Writes `net`'s weights (or `state`) to a safetensors file that `from_pretrained` opens by itself.
+
+    Args:
+        block: what `build_network` made `net` of.
+    """
+    save_network(path, state or network_state_dict(net), metadata=metadata(block, getattr(net, 'scale', None)))
+
+
+def from_pretrained(
+    weights: str | Path, architecture: dict[str, Any] | None = None, key: str = 'params_ema'
+) -> nn.Module:
+    """The network that a file of weights holds, on the CPU in evaluation mode.
+
+    Args:
+        weights: a path, a name in `aesop/weights` or `weights.yml`, or `hf://owner/repository[@revision][/file]`.
+        architecture: block of the network `{type: ..., **arguments}`, for files whose header does not say it. An
+            RRDB auto-encoder is recognised by its tensors.
+        key: entry of a `.pth` file: params_ema, or where it is missing params.
+
+    Raises:
+        UserError: no such file, or it does not say what network it is of.
+    """
+    path = find_weights(shipped(weights))
+    state = None
+    block = architecture or architecture_of(path)
+    if block is None:
+        state = read_weights(path, key)[0]
+        block = rrdb_autoencoder(state)
+    if block is None:
+        raise UserError(
+            f'{path} does not say what network it is of: give `architecture={{"type": ..., ...}}`, or a safetensors '
+            'file with this block in its header'
+        )
+    with at(f'{path}: architecture'):
+        net = build_network(block)
+    fit(net, state or read_weights(path, key)[0], path)
+    return net.requires_grad_(False).eval()
+
+
+def rrdb_autoencoder(state: StateDict) -> dict[str, Any] | None:
+    """The block of an auto-encoder whose decoder is an RRDBNet of today's names, or None for any other network."""
+    stem = state.get('encoder.0.0.weight', state.get('conv_first.0.weight'))
+    prefix = 'encoder.2.' if 'encoder.2.0.rdb1.conv1.weight' in state else 'body.'  # a file has one or both
+    needed = {f'decoder.{name}.weight' for name in ('conv_first', 'body.0.rdb1.conv1', 'conv_up2')}
+    if stem is None or not needed | {f'{prefix}0.rdb1.conv1.weight'} <= state.keys():
+        return None
+    num_feat, channels = state['decoder.conv_first.weight'].shape[:2]
+    scale = 8 if 'decoder.conv_up3.weight' in state else 4 if channels == 3 else 2
+    return {
+        'type': 'AutoEncoder_RRDBNet',
+        'enc_opt': {
+            'num_feat': len(stem) * scale**2,
+            'num_block': _blocks(state, prefix),
+            'num_grow_ch': len(state[f'{prefix}0.rdb1.conv1.weight']),
+        },
+        'dec_opt': {
+            'type': 'RRDBNet',
+            'scale': scale,
+            'num_feat': num_feat,
+            'num_block': _blocks(state, 'decoder.body.'),
+            'num_grow_ch': len(state['decoder.body.0.rdb1.conv1.weight']),
+        },
+    }
+
+
+def _blocks(state: StateDict, prefix: str) -> int:
+    return len({name.removeprefix(prefix).split('.')[0] for name in state if name.startswith(prefix)})
+
+
+def push_to_hub(
+    net: nn.Module, block: dict[str, Any], repository: str, private: bool = False, card: str | None = None
+) -> str:
+    """Uploads a network to `hf://repository`; a run is better uploaded with `aesop publish`, which writes a full card.
+
+    Args:
+        block: what `build_network` made `net` of.
+        repository: `owner/name`.
+        card: text of README.md.
+
+    Returns:
+        The address of the repository.
+    """
+    with TemporaryDirectory() as folder:
+        save_pretrained(net, block, Path(folder) / DEFAULT_FILE)
+        (Path(folder) / 'config.json').write_text(json.dumps(block, indent=2), encoding='utf-8')
+        if card:
+            (Path(folder) / 'README.md').write_text(card, encoding='utf-8')
+        return upload_folder(Path(folder), repository, private)

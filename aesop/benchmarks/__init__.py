@@ -1,0 +1,1 @@
+"""What `aesop benchmark` measures, a module each; `measure.py` holds what they share."""

@@ -1,0 +1,1 @@
+"""The commands of `aesop plot`: a figure each."""

@@ -1,0 +1,11 @@
+"""Draw a figure of a paper: loss maps, spectra, trajectories of losses, perception-distortion curves."""
+
+import argparse
+
+from aesop import cli
+
+FIGURES = ('loss-maps', 'spectra', 'trajectories', 'pd-curve')
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    cli.add_commands(parser, {name: f'aesop.cli.figures.{name.replace("-", "_")}' for name in FIGURES}, 'figure')

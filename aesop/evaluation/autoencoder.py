@@ -1,0 +1,85 @@
+"""Whether an auto-encoder is good enough for L_AESOP, on any pairs of images: said at the end of its validation."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from aesop.metrics.psnr_ssim import PSNR
+from aesop.utils.imresize import imresize
+
+GAIN = 1.0  # dB that AE(gt) has to be above bicubic upsampling of lq, or its loss is hardly more than a blur's
+DISTANCE = 3.0  # levels of 255 that the bottleneck may be from lq, where plain downsampling of gt is not further off
+IMAGES = 16  # that are looked at
+
+
+@dataclass(frozen=True)
+class AutoEncoderQuality:
+    """Means over images.
+
+    Attributes:
+        images: how many.
+        psnr: of AE(gt) against gt, on Y without `scale` pixels of border, in dB.
+        bicubic: the same of lq, upsampled by bicubic interpolation.
+        bottleneck: mean absolute difference of Enc(gt) and lq, in levels of 255.
+        downsampling: the same of gt, downsampled by bicubic interpolation: what a fixed encoder would have.
+    """
+
+    images: int
+    psnr: float
+    bicubic: float
+    bottleneck: float
+    downsampling: float
+
+    @property
+    def problems(self) -> list[str]:
+        """What keeps L_AESOP from meaning what it should, each with its remedy; empty where it is good enough."""
+        problems = []
+        if self.psnr < self.bicubic + GAIN:
+            problems.append(f'AE(gt) should be at least {GAIN:g} dB above bicubic: train longer, or a larger network')
+        if self.bottleneck > max(DISTANCE, self.downsampling):
+            problems.append(
+                f'the bottleneck should be within {max(DISTANCE, self.downsampling):.1f} levels of lq: raise the '
+                'weight of train.pixel_at_LR_opt, or train longer'
+            )
+        return problems
+
+    def __str__(self) -> str:
+        verdict = '; '.join(self.problems) or 'good enough for L_AESOP'
+        return (
+            f'auto-encoder on {self.images} images: AE(gt) {self.psnr:.2f} dB, bicubic upsampling of lq '
+            f'{self.bicubic:.2f} dB; bottleneck {self.bottleneck:.2f} of 255 levels from lq, downsampled gt '
+            f'{self.downsampling:.2f}: {verdict}'
+        )
+
+
+@torch.inference_mode()
+def autoencoder_quality(
+    ae: nn.Module, samples: Sequence[Mapping[str, Any]], device: torch.device | str = 'cpu'
+) -> AutoEncoderQuality | None:
+    """Measures an auto-encoder on pairs `lq` (3, h, w) and `gt` (3, scale * h, scale * w) in [0, 1].
+
+    Args:
+        ae: has `encoder`, `decoder` and `scale`, and is on `device`.
+        samples: as a data set gives them; at most IMAGES are looked at, evenly spread.
+
+    Returns:
+        None where the samples have no `lq` or no `gt`.
+    """
+    indices = range(0, len(samples), max(1, -(-len(samples) // IMAGES)))
+    measured: list[Tensor] = []
+    training = ae.training
+    ae.eval()
+    psnr = PSNR(crop_border=ae.scale, test_y_channel=True)
+    for sample in (samples[index] for index in indices):
+        if 'lq' not in sample or 'gt' not in sample:
+            return None
+        lq, gt = (sample[key][None].to(device) for key in ('lq', 'gt'))
+        bottleneck = ae.encoder(gt).float()
+        values = [psnr(ae.decoder(bottleneck.to(gt.dtype)).float(), gt), psnr(imresize(lq, ae.scale), gt)]
+        values += [255 * (x - lq).abs().mean()[None] for x in (bottleneck, imresize(gt, 1 / ae.scale))]
+        measured.append(torch.cat([value.double().cpu() for value in values]))
+    ae.train(training)
+    return AutoEncoderQuality(len(measured), *torch.stack(measured).mean(0).tolist()) if measured else None

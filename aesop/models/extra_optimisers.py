@@ -1,0 +1,84 @@
+"""Optimisers of the package pytorch-optimizer (`pip install "aesop-sr[optimisers]"`), and what schedule-free ones need.
+
+Schedule-free optimisers (Defazio et al., NeurIPS 2024) train at one point, and another one, an average, is what is
+validated and published: `averaged` goes there and back.
+"""
+
+import importlib
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+
+from aesop.errors import Unavailable, UserError
+from aesop.registry import OPTIMIZERS
+
+NAMES = (
+    'ADOPT', 'AdEMAMix', 'AdaBelief', 'AdaPNM', 'AdamP', 'Adan', 'CAME', 'DAdaptAdam', 'Kron', 'LaProp', 'Lamb', 'Lion',
+    'MARS', 'Prodigy', 'Ranger21', 'SGDP', 'SOAP', 'ScheduleFreeAdamW', 'ScheduleFreeRAdam', 'ScheduleFreeSGD',
+    'StableAdamW', 'Tiger',
+)  # fmt: skip
+OF_THE_RUN = ('params', 'lr', 'initial_lr')  # entries of a group that the options and the schedule say
+
+
+def _register(name: str) -> None:
+    def build(params: Iterable[nn.Parameter], lr: float, **arguments: Any) -> torch.optim.Optimizer:
+        try:
+            package = importlib.import_module('pytorch_optimizer')  # takes seconds, so only where one is asked for
+        except ImportError as error:
+            raise Unavailable(f'{name} is of pytorch-optimizer: pip install "aesop-sr[optimisers]"') from error
+        kind = getattr(package, name)
+        takes = inspect.signature(kind).parameters
+        wrong = [key for key in arguments if key not in takes]
+        if wrong and not any(p.kind is p.VAR_KEYWORD for p in takes.values()):
+            raise UserError(f'{name} has no argument "{wrong[0]}"; it takes {", ".join(list(takes)[1:])}')
+        return kind(params, lr=lr, **arguments)
+
+    build.__name__ = name
+    OPTIMIZERS.register()(build)
+
+
+for _name in NAMES:
+    _register(_name)
+
+
+def group_state(optimiser: torch.optim.Optimizer) -> list[dict[str, Any]]:
+    """What an optimiser has counted in its groups, by group: nothing for those of PyTorch."""
+    defaults = optimiser.defaults
+    return [
+        {
+            key: value
+            for key, value in group.items()
+            if key not in OF_THE_RUN and isinstance(value, bool | int | float) and value != defaults.get(key)
+        }
+        for group in optimiser.param_groups
+    ]
+
+
+def load_group_state(optimiser: torch.optim.Optimizer, groups: Sequence[Mapping[str, Any]]) -> None:
+    """Goes back to a `group_state`."""
+    for group, counted in zip(optimiser.param_groups, groups):
+        group.update(counted)
+
+
+@contextmanager
+def averaged(optimisers: Iterable[torch.optim.Optimizer]) -> Iterator[None]:
+    """Within it, networks trained by schedule-free optimisers have their averaged weights. Others are left alone."""
+    switching: list[tuple[Callable[[], None], list[tuple[nn.Parameter, torch.Tensor]]]] = []
+    for optimiser in optimisers:
+        if callable(getattr(optimiser, 'train', None)) and callable(getattr(optimiser, 'eval', None)):
+            parameters = [p for group in optimiser.param_groups for p in group['params'] if p in optimiser.state]
+            if parameters:
+                switching.append((optimiser.train, [(p, p.detach().clone()) for p in parameters]))
+                optimiser.eval()
+    try:
+        yield
+    finally:
+        for back, kept in switching:
+            back()
+            with torch.no_grad():
+                for parameter, value in kept:  # there and back is not exact
+                    parameter.copy_(value)

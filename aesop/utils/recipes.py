@@ -1,0 +1,25 @@
+"""Option files that come with the package."""
+
+import os
+from pathlib import Path
+
+PACKAGE = Path(__file__).parents[1]
+# Where an installed package has them, and where a checkout of the repository does.
+FOLDERS = (PACKAGE / 'recipes', PACKAGE.parent / 'options')
+
+
+def recipe(name: str | os.PathLike[str]) -> Path:
+    """The option file of that path or, where there is none, the packaged recipe of that name.
+
+    `options/train_ae_rrdb.yml`, `train_ae_rrdb.yml` and `train_ae_rrdb` name the same recipe. A name that is neither is
+    returned as it is, for the reader of the file to say that it is missing.
+    """
+    path = Path(name)
+    if path.exists() or path.is_absolute() or '..' in path.parts:
+        return path
+    relative = Path(*path.parts[1:]) if path.parts[:1] == ('options',) else path
+    for folder in FOLDERS:
+        for candidate in (folder / relative, folder / f'{relative}.yml'):
+            if relative.parts and candidate.is_file():
+                return candidate
+    return path

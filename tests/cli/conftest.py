@@ -1,0 +1,1 @@
+from tests.runs import adversarial, folder, options  # noqa: F401  (fixtures)

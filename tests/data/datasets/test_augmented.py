@@ -1,0 +1,68 @@
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+
+from aesop.data import build_dataset
+from aesop.data.augmentations import cutblur, cutmix, mixup
+from aesop.errors import UserError
+from aesop.utils.imresize import imresize
+
+
+def pair(value, h=8, w=10):
+    return {'gt': torch.full((3, 4 * h, 4 * w), value), 'lq': torch.full((3, h, w), value), 'name': str(value)}
+
+
+def test_mixup():
+    done = mixup(pair(0.0), pair(1.0), np.random.default_rng(0))
+    share = done['lq'][0, 0, 0].item()
+    assert 0 < share < 1 and done['gt'].unique().tolist() == done['lq'].unique().tolist() == [share]
+    assert done['name'] == '0.0'
+
+
+def test_cutmix_takes_the_same_rectangle_of_both():
+    for seed in range(20):
+        sample = pair(0.0)
+        done = cutmix(sample, pair(1.0), np.random.default_rng(seed))
+        assert torch.equal(done['gt'], done['lq'].repeat_interleave(4, -1).repeat_interleave(4, -2))
+        assert 0.35 < done['lq'].mean() < 0.55  # 0.7 of each side
+        assert sample['gt'].max() == 0
+
+
+def test_cutblur_makes_a_rectangle_of_the_input_clean():
+    sample = pair(0.25) | {'lq': torch.rand(3, 8, 10)}
+    done = cutblur(sample, pair(1.0), np.random.default_rng(0))
+    clean = (done['lq'] - 0.25).abs().amax(0) < 1e-6
+    assert clean.sum() == 5 * 7 and torch.equal(done['lq'][:, ~clean], sample['lq'][:, ~clean])
+    assert torch.equal(done['gt'], sample['gt'])
+    only = {'gt': torch.rand(3, 8, 8)}
+    assert cutblur(only, only, np.random.default_rng(0)) is only
+    bicubic = {'gt': torch.rand(3, 32, 32)}
+    bicubic['lq'] = imresize(bicubic['gt'], 1 / 4).clamp(0, 1)
+    torch.testing.assert_close(cutblur(bicubic, bicubic, np.random.default_rng(0))['lq'], bicubic['lq'])
+
+
+def augmented(folders, **chances):
+    inner = {'type': 'BicubicImageDataset', 'dataroot_gt': str(folders / 'hr'), 'gt_size': 24}
+    return build_dataset({'type': 'AugmentedDataset', 'dataset': inner, 'augmentations': chances}, scale=4, seed=2)
+
+
+def test_a_data_set_with_chances(folders):
+    dataset, plain = augmented(folders, mixup=0.25, cutmix=0.25), augmented(folders)
+    kinds = Counter()
+    for n in range(120):
+        same = (dataset[n]['gt'] == plain[n]['gt']).float().mean().item()
+        kinds['none' if same == 1 else 'cutmix' if same > 0.3 else 'mixup'] += 1
+    assert 45 < kinds['none'] < 75 and 15 < kinds['mixup'] < 45 and 15 < kinds['cutmix'] < 45
+    assert torch.equal(dataset[7]['gt'], augmented(folders, mixup=0.25, cutmix=0.25)[7]['gt'])
+    assert len(dataset) == 5 and dataset.check() == []
+
+
+def test_mistakes_are_told(folders):
+    with pytest.raises(UserError, match='there is no "mixupp". Did you mean "mixup"'):
+        augmented(folders, mixupp=0.1)
+    with pytest.raises(UserError, match='add up to 1.2, above 1'):
+        augmented(folders, mixup=0.6, cutmix=0.6)
+    with pytest.raises(UserError, match='is no probability'):
+        augmented(folders, mixup=-1)
