@@ -12,7 +12,7 @@ from tqdm import tqdm
 from aesop.data.datasets.references import References
 from aesop.errors import UserError
 from aesop.models.precision import Precision, hold
-from aesop.upscale.folder import Job, Outcome
+from aesop.upscale.folder import Job, Outcome, levels_of
 from aesop.upscale.photo import read_photo, write_photo
 from aesop.utils.images import to_tensor
 
@@ -91,7 +91,8 @@ def run(sampler: Sampler, jobs: list[Job], outcome: Outcome, quality: int, overw
         try:
             photo = read_photo(job.source)
             for k in missing:
-                write_photo(targets[k], photo, sampler(photo.image, n, k), quality)
+                pixels = levels_of(sampler(photo.image(), n, k), photo, targets[k].suffix)
+                write_photo(targets[k], photo, pixels(), quality)
             outcome.done += 1
         except UserError as error:
             outcome.problems += error.problems
