@@ -218,6 +218,8 @@ class TrainingRun:
         first set."""
         folder = self.experiment.root / 'visualization'
         values = {}
+        generators = (self.model.net_g, self.model.net_g_ema)
+        distributed.share_buffers(net for net in generators if net is not None)
         for key, dataset in self.datasets.items():
             label = f'{self.options.val.image_suffix(self.options.name)}_{self.iter}'
 
