@@ -18,6 +18,10 @@ def did_you_mean(name: str, known: list[str]) -> str:
     return f' Did you mean "{near[0]}"?' if near else ''
 
 
+class NameTaken(ValueError):
+    """Two parts of one kind have the same name."""
+
+
 class Registry:
     """The parts of one kind by name. Looking a name up first imports the room that holds them.
 
@@ -37,7 +41,7 @@ class Registry:
         def add(part: Any) -> Any:
             for name in (part.__name__, *aliases):
                 if name in self._parts:
-                    raise ValueError(f'a {self.kind} called "{name}" is registered already; rename one of the two')
+                    raise NameTaken(f'a {self.kind} called "{name}" is registered already; rename one of the two')
                 self._parts[name] = part
             return part
 

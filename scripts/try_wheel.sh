@@ -45,6 +45,7 @@ aesop train -opt train_psnr_rrdb.yml --debug --set "${small[@]}" network_g.num_f
 aesop upscale images/0.png -o 0_x4.png --weights experiments/debug_*PSNR*/models/net_g_4.pth
 aesop prepare --dry-run Set5 > /dev/null
 aesop options test_aesop_rrdb > /dev/null
+aesop upscale images/1.png -o 1_x4.png  # with the weights that come along
 python -c "from aesop.evaluation.published import find; assert find('RRDB AESOP 128')"
-python -c "import cv2; assert cv2.imread('0_x4.png').shape == (384, 384, 3)"
+python -c "import cv2; assert all(cv2.imread(f'{n}_x4.png').shape == (384, 384, 3) for n in '01')"
 echo "the wheel works in an empty folder"

@@ -43,7 +43,8 @@ class ResidualDenseBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         convs = (self.conv1, self.conv2, self.conv3, self.conv4, self.conv5)
         if torch.is_grad_enabled() and not self.plain and not torch.compiler.is_compiling():  # that finds its own way
-            parameters = tuple(tensor for conv in convs for tensor in (conv.weight, conv.bias))
+            inner = [layer for layer in self.modules() if isinstance(layer, nn.Conv2d)]  # some are inside a Sequential
+            parameters = tuple(tensor for conv in inner for tensor in (conv.weight, conv.bias))
             if any(t.requires_grad for t in (x, *parameters)):
                 return _DenseBlock.apply(x, *parameters)
         seen = x

@@ -5,28 +5,18 @@ hash of the option file it was trained with, where there was one.
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from torch import nn
 
-import aesop
 from aesop.archs import build_network
 from aesop.errors import UserError, at
 from aesop.utils import safetensors
 from aesop.utils.checkpoint import StateDict, find_weights, fit, network_state_dict, read_weights, save_network
 from aesop.utils.hub import DEFAULT_FILE, upload_folder
-
-SHIPPED = Path(aesop.__file__).with_name('weights')  # what comes with the package
-
-
-def shipped(name: str | Path) -> str | Path:
-    """The file in the package that is called `name`, with or without its suffix; else `name` as it is."""
-    for path in (SHIPPED / f'{name}.safetensors', SHIPPED / name):
-        if path.is_file() and not Path(name).is_file():
-            return path
-    return name
 
 
 def architecture_of(path: Path) -> dict[str, Any] | None:
@@ -47,9 +37,9 @@ def architecture_of(path: Path) -> dict[str, Any] | None:
     return block
 
 
-def metadata(block: dict[str, Any], scale: int | None, **others: str) -> dict[str, str]:
+def metadata(block: Mapping[str, Any], scale: int | None, **others: str) -> dict[str, str]:
     """The metadata for a file with the weights of the network `block`."""
-    return {'architecture': json.dumps(block), **({'scale': str(scale)} if scale else {}), **others}
+    return {'architecture': json.dumps(block, default=dict), **({'scale': str(scale)} if scale else {}), **others}
 
 
 def save_pretrained(net: nn.Module, block: dict[str, Any], path: str | Path, state: StateDict | None = None) -> None:
@@ -75,7 +65,7 @@ def from_pretrained(
     Raises:
         UserError: no such file, or it does not say what network it is of.
     """
-    path = find_weights(shipped(weights))
+    path = find_weights(weights)
     state = None
     block = architecture or architecture_of(path)
     if block is None:
@@ -137,7 +127,7 @@ def push_to_hub(
     """
     with TemporaryDirectory() as folder:
         save_pretrained(net, block, Path(folder) / DEFAULT_FILE)
-        (Path(folder) / 'config.json').write_text(json.dumps(block, indent=2), encoding='utf-8')
+        (Path(folder) / 'config.json').write_text(json.dumps(block, indent=2, default=dict), encoding='utf-8')
         if card:
             (Path(folder) / 'README.md').write_text(card, encoding='utf-8')
         return upload_folder(Path(folder), repository, private)

@@ -194,10 +194,13 @@ def make_lifelike(model: Any) -> None:
 def copy_weights(model: Any, other: Any, frozen: bool = False) -> None:
     """Gives `model` the weights of `other`, those of its losses too if `frozen`."""
     pairs = [(getattr(model, name), getattr(other, name)) for name in ('net_g', 'net_g_ema', 'net_d')]
-    pairs += [(loss, other.losses[name]) for name, loss in model.losses.items()] if frozen else []
+    both = [name for name in model.losses if name in other.losses] if frozen else []  # not those without weights
+    pairs += [(model.losses[name], other.losses[name]) for name in both]
     for net, like in pairs:
         if net is not None:
-            net.load_state_dict(like.state_dict())
+            state = like.state_dict()
+            inside = {key: key if key in state else key.replace('.net.', '.', 1) for key in net.state_dict()}
+            net.load_state_dict({key: state[inside[key]] for key in inside})  # frozen ones may stand a level deeper
 
 
 def compare(case: Case, variants: list[str]) -> tuple[dict[str, Run], dict[str, Timing]]:

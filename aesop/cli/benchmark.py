@@ -1,6 +1,6 @@
 """Measure variants of the same work side by side: training steps, inference, data loading, start-up, batch size.
 
-aesop benchmark step|inference|upscale|data|degradation|start-up|batch-size [arguments]
+aesop benchmark all|step|inference|upscale|data|degradation|start-up|batch-size [arguments]
 
 `aesop benchmark step --help` lists the arguments of one. All but batch-size write a table and the raw numbers into the
 folder OUTPUT.
@@ -12,6 +12,7 @@ import shlex
 from pathlib import Path
 
 BENCHMARKS = {
+    'all': 'suite',
     'step': 'step',
     'inference': 'inference',
     'upscale': 'upscale',

@@ -12,6 +12,9 @@ import sys
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('file', nargs='?', metavar='FILE', help='option file, or the name of a packaged recipe')
     parser.add_argument('--set', nargs='+', action='extend', default=[], metavar='KEY=VALUE', help='overrides options')
+    parser.add_argument(
+        '--force_yml', nargs='+', action='extend', default=[], dest='set', help='the same, as a:b=value'
+    )
     parser.add_argument('--docs', action='store_true', help='print the reference of all keys (docs/options.md)')
     parser.add_argument('--json-schema', action='store_true', help='print the schema for editors (options/schema.json)')
 

@@ -1,10 +1,10 @@
-"""Draw a figure of a paper: loss maps, spectra, trajectories of losses, perception-distortion curves."""
+"""Draw a figure of a paper: loss maps, spectra, trajectories of losses, perception-distortion curves, experts."""
 
 import argparse
 
 from aesop import cli
 
-FIGURES = ('loss-maps', 'spectra', 'trajectories', 'pd-curve')
+FIGURES = ('loss-maps', 'spectra', 'trajectories', 'pd-curve', 'experts')
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

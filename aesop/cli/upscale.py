@@ -49,7 +49,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="give the result the image's colours, where a network shifts them",
     )
     add('--batch', type=_whole(1), help='tiles of equal size at a time; default: 4 on a GPU, else 1')
-    add('--precision', choices=('fp32', 'bf16', 'fp16'), default='fp32')
+    text = 'default: auto, bf16 or fp16 where this device is faster with it'
+    add('--precision', choices=('auto', 'fp32', 'bf16', 'fp16'), default='auto', help=text)
     add('--compile', action='store_true', help="compile the network's blocks: for many images of few sizes")
     add('--device', help='cpu, cuda, cuda:1, ...; default: the GPU, if there is one')
 

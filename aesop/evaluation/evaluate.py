@@ -20,7 +20,7 @@ from tqdm import tqdm
 from aesop.archs.autoencoder import AutoEncoder
 from aesop.data import val_loader
 from aesop.errors import Unavailable, UserError, at
-from aesop.evaluation.journal import Journal, Record
+from aesop.evaluation.journal import FinishedBatches, Record
 from aesop.evaluation.tiling import TiledPrediction, is_out_of_memory, step_of
 from aesop.metrics import Metric, build_metric
 from aesop.models import SRModel
@@ -156,7 +156,7 @@ def evaluate(
     num_workers: int = 0,
     lenient: bool = False,
     skip_bad: bool = False,
-    journal: tuple[Journal, str] | None = None,
+    journal: tuple[FinishedBatches, str] | None = None,
 ) -> Evaluation:
     """Predicts every image of `dataset` and measures it.
 
@@ -186,7 +186,7 @@ class _Evaluator:
         metrics: Metrics,
         image_path: Callable[[str], Path] | None,
         lenient: bool,
-        journal: tuple[Journal, str] | None,
+        journal: tuple[FinishedBatches, str] | None,
     ) -> None:
         self._model, self._dataset, self._metrics = model, dataset, metrics
         self._image_path, self._lenient = image_path, lenient

@@ -30,7 +30,7 @@ def fingerprint(*parts: Any) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
 
-class Journal:
+class FinishedBatches:
     """The records of finished batches, in a hidden folder that goes when the evaluation, the `with` block, is complete.
 
     What is there stays if it is of this evaluation and is to be resumed; otherwise the results are moved aside.
@@ -48,7 +48,7 @@ class Journal:
         self._root, self._folder, self._of, self._resume = root, root / FOLDER, of, resume
         self._lock: IO[str] | None = None
 
-    def __enter__(self) -> 'Journal':
+    def __enter__(self) -> 'FinishedBatches':
         distributed.on_main(self._open)
         return self
 

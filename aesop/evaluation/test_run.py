@@ -11,7 +11,7 @@ from aesop import __version__
 from aesop.data import ImageDataset
 from aesop.errors import DONE, at
 from aesop.evaluation.evaluate import build_metrics, evaluate, protocols_of
-from aesop.evaluation.journal import Journal, fingerprint, forget
+from aesop.evaluation.journal import FinishedBatches, fingerprint, forget
 from aesop.evaluation.published import find
 from aesop.evaluation.results import Report, evaluation_of
 from aesop.metrics.metric import weights_sha256
@@ -68,7 +68,7 @@ def test(
         if distributed.is_main():
             forget(root)  # a kill may have come right before that
         return DONE
-    with Journal(root, of, resume) as journal:  # from here on ranks write images
+    with FinishedBatches(root, of, resume) as journal:  # from here on ranks write images
         if distributed.is_main():
             also_to(root / 'test.log')
         results = {}
@@ -97,7 +97,7 @@ def test(
 
 
 def _image_path(options: Options, root: Path, dataset: ImageDataset) -> Callable[[str], Path]:
-    suffix = f'_{options.val.suffix}' if options.val.suffix else ''
+    suffix = options.val.image_suffix(options.name)
     return lambda name: root / 'visualization' / dataset.name / f'{name}{suffix}.png'
 
 

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 
 from aesop.archs.autoencoder import AutoEncoder
 from aesop.errors import UserError
+from aesop.evaluation.blending import blended
 
 logger = logging.getLogger(__name__)
 
@@ -79,6 +81,7 @@ class TiledPrediction:
         overlap: pixels around a tile.
         multiple: `tile` and `overlap` are rounded up to multiples of it: the side of a network's windows.
         batch, progress: see `tiled`. Where the memory does not suffice, there is no batch any more.
+        blend: pixels of a border in which neighbouring tiles fade into each other (`blended`); 0: none.
     """
 
     def __init__(
@@ -90,22 +93,28 @@ class TiledPrediction:
         multiple: int = 1,
         batch: int = 1,
         progress: Callable[[int], Any] | None = None,
+        blend: int = 0,
     ) -> None:
+        self._tiled = partial(blended, blend=blend) if blend else tiled
         self._predict, self._scale, self._multiple = predict, scale, multiple
         self.tile = tile and self._rounded(tile)
         self.overlap = self._rounded(overlap)
         self.batch, self.progress = batch, progress
 
-    def __call__(self, lq: Tensor) -> Tensor:
+    def __call__(self, lq: Tensor, then: Callable[[Tensor], Tensor] | None = None) -> Tensor:
         """(N, 3, h, w) -> (N, 3, scale * h, scale * w).
+
+        Args:
+            then: what becomes of each tile's prediction, e.g. 8 bits, so that the whole takes less memory.
 
         Raises:
             UserError: the memory does not suffice for the smallest tile.
         """
+        predict = self._predict if then is None else lambda x: then(self._predict(x))
         while True:
             tile = self.tile or max(lq.shape[-2:])
             try:
-                return tiled(self._predict, lq, self._scale, tile, self.overlap, self.batch, self.progress)
+                return self._tiled(predict, lq, self._scale, tile, self.overlap, self.batch, self.progress)
             except RuntimeError as error:
                 if not is_out_of_memory(error):
                     raise

@@ -53,8 +53,6 @@ class LRPSNRofGT(LRPSNR):
     """
 
     how = 'PSNR between the downscaled sr and the downscaled gt (quantise, MATLAB bicubic, quantise)'
-    needs_gt = True
-    needs_lq = False
 
-    def score(self, sr: Tensor, gt: Tensor, lq: Tensor | None) -> Tensor:
+    def score(self, sr: Tensor, gt: Tensor) -> Tensor:
         return psnr(*self.prepare(*(quantise(imresize(x, 1 / self.scale)) for x in (sr, gt))))

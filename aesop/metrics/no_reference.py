@@ -156,7 +156,6 @@ class PyIQA(Metric):
 
     takes_y = False
     value_range = "the metric's own"
-    needs_gt = False  # those with a reference: see __init__
     how = "as pyiqa's `metric` measures it, on RGB"
 
     def __init__(
@@ -175,7 +174,8 @@ class PyIQA(Metric):
         mode = str(self.network.metric_mode)
         if mode not in ('FR', 'NR') or metric.startswith(('fid', 'inception_score')):
             raise UserError(f'PyIQA: {metric} measures sets of images, not one; use {{type: FID}}')
-        self.needs_gt = mode == 'FR'
+        if mode == 'FR':
+            self.needs, self.needs_gt = ('sr', 'gt'), True
         if better is None:
             self.higher_is_better = not self.network.lower_better
         self.details = {
@@ -184,9 +184,8 @@ class PyIQA(Metric):
             'reference': 'gt' if self.needs_gt else 'none',
         }
 
-    def score(self, sr: Tensor, gt: Tensor | None = None, lq: Tensor | None = None) -> Tensor:
-        images = self.prepare_rgb(sr, gt) if self.needs_gt else self.prepare_rgb(sr)
+    def score(self, sr: Tensor, *reference: Tensor) -> Tensor:
         try:
-            return self.network(*images).flatten()
+            return self.network(*self.prepare_rgb(sr, *reference)).flatten()
         except (AssertionError, ValueError, IndexError) as error:
             raise UserError(f'PyIQA could not measure the image: {error}') from error

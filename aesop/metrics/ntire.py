@@ -53,7 +53,7 @@ class NTIREScore(Metric):
         )
         self.details = {'parts': {name: part.details for name, part in self.parts.items()}}
 
-    def score(self, sr: Tensor, gt: Tensor, lq: Tensor | None) -> Tensor:
+    def score(self, sr: Tensor, gt: Tensor) -> Tensor:
         return ntire_score(**{name: part(sr, gt).to(torch.float64) for name, part in self.parts.items()})
 
 

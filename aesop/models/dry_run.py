@@ -16,6 +16,7 @@ from torch.overrides import TorchFunctionMode
 from aesop.archs import build_network
 from aesop.errors import UserError
 from aesop.losses import build_loss
+from aesop.models.limits import GB, TRAINED, limited, memory
 from aesop.models.quantities import DERIVED, named, network_inputs, reads
 from aesop.options import Options
 from aesop.registry import DATASETS, METRICS, did_you_mean
@@ -73,10 +74,12 @@ class _DryRun:
         for name in self.model.network_names(dict(options)):
             key, block = (f'network_{name}',), getattr(options, f'network_{name}', None)
             if block is not None:
-                nets[name] = yield from _built(key, build_network, block)
+                with limited(TRAINED if train else 1):
+                    nets[name] = yield from _built(key, build_network, block)
         losses: dict[str, tuple[Key, nn.Module, tuple[str, ...]]] = {}
         for name, key, block, of, adversarial in _loss_blocks(train) if train else ():
-            loss = yield from _built(key, build_loss, block)
+            with limited():
+                loss = yield from _built(key, build_loss, block)
             if loss is None:
                 continue
             if getattr(loss, 'adversarial', False) != adversarial:
@@ -99,6 +102,12 @@ class _DryRun:
             return
         if self.scale and patch % self.scale:
             yield patch_key, f'{patch} is no multiple of the scale, {self.scale}'
+            return
+        batch = options.datasets['train'].batch_size_per_gpu if 'train' in options.datasets else 1
+        size, most = 4 * 3 * batch * patch**2, memory()
+        if most is not None and size > most:
+            what = f'{batch} images of {patch}x{patch} pixels take {size / GB:.3g} GB'
+            yield patch_key, f'{what}, and this machine has {most / GB:.3g} GB'
             return
         try:
             yield from self._pass_through(nets, losses, patch, patch_key)
@@ -223,10 +232,11 @@ class _DryRun:
                         f'{block.type} makes images of {tuple(sr.shape[-2:])} pixels of {tuple(taken.shape[-2:])}',
                     )
                 return None
-            if sr.shape[1] != gt.shape[1]:
-                where = next(((*key, n) for n in OUTPUT_CHANNELS if n in block), key)
-                yield where, f'{block.type} makes {_channels(sr.shape[1])}, and the images have {self._images_have()}'
-                return None
+        looked_at = self.options.train or self.options.datasets
+        if gt is not None and looked_at and sr.ndim == 4 and sr.shape[1] != gt.shape[1]:
+            where = next(((*key, n) for n in OUTPUT_CHANNELS if n in block), key)
+            yield where, f'{block.type} makes {_channels(sr.shape[1])}, and the images have {self._images_have()}'
+            return None
         return outputs
 
     def _images_have(self) -> str:

@@ -4,6 +4,7 @@ import inspect
 
 import torch
 
+from aesop.models import extra_optimisers  # noqa: F401  (registers those of pytorch-optimizer)
 from aesop.registry import OPTIMIZERS
 
 UNUSABLE = ('LBFGS', 'Muon', 'Optimizer', 'SparseAdam')  # these want a closure, or not the tensors of a network

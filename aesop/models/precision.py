@@ -6,7 +6,7 @@ trained networks never change.
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -18,6 +18,7 @@ from aesop.archs.layers import use_plain
 from aesop.errors import UserError
 from aesop.options import Options
 from aesop.utils import distributed
+from aesop.utils.probe import check_bf16, choose_precision
 
 logger = logging.getLogger(__name__)
 
@@ -28,16 +29,30 @@ THIN = 16  # channels
 class Precision:
     """What the block `runtime` asks for, done to the networks of a model.
 
+    Args:
+        chosen: what `auto` became in the run that this one continues, by option.
+
     Attributes:
         dtype: what networks compute in at present; `validating` changes it for a while.
+        chosen: what `auto` has become, by option; part of a run's state.
+
+    Raises:
+        UserError: the device does not make such products.
     """
 
-    def __init__(self, options: Options, device: torch.device) -> None:
+    def __init__(self, options: Options, device: torch.device, chosen: Mapping[str, str] | None = None) -> None:
         asked = options.runtime
         self.device = device
         self.fast_blocks = asked.fast_blocks
         self.sync_bn = asked.sync_bn and distributed.world_size() > 1
-        self.dtype, self._validation_dtype = DTYPES[asked.precision], DTYPES[options.val.precision]
+        self.chosen: dict[str, str] = {}
+        names = {'runtime.precision': asked.precision, 'val.precision': options.val.precision}
+        for option, name in names.items():
+            if name == 'auto':
+                self.chosen[option] = names[option] = (chosen or {}).get(option) or choose(option, device)
+            elif name == 'bf16' and device.type == 'cpu':
+                check_bf16(option)
+        self.dtype, self._validation_dtype = (DTYPES[name] for name in names.values())
         self.scales_losses = self.dtype == torch.float16
         self._casts = {self.dtype, self._validation_dtype} != {torch.float32}
         if device.type == 'cuda':
@@ -111,6 +126,16 @@ class Precision:
                 yield
         finally:
             self.dtype = training
+
+
+def choose(option: str, device: torch.device) -> str:
+    """What `auto` is on this device, the same on all ranks; the log says why."""
+    if device.type == 'meta':
+        return 'fp32'
+    name, why = distributed.on_main(lambda: choose_precision(device))
+    if distributed.is_main():
+        logger.info('%s: auto takes %s (%s)', option, name, why)
+    return name
 
 
 # Layers with fewer than THIN channels on a side take or make images or logits: rounding would show there, and lower

@@ -16,6 +16,7 @@ from aesop.data.degradation.blur import usm_sharpen
 from aesop.errors import UserError, at
 from aesop.losses import build_loss
 from aesop.models.dry_run import Problem, dry_run
+from aesop.models.extra_optimisers import averaged, group_state, load_group_state
 from aesop.models.gradient_step import GradientStep, build_optimiser, load_state
 from aesop.models.precision import Precision
 from aesop.models.quantities import Quantities, Term, named, network_inputs, reads
@@ -91,10 +92,10 @@ class SRModel:
 
     # Building
 
-    def __init__(self, options: Options, device: torch.device) -> None:
+    def __init__(self, options: Options, device: torch.device, chosen: Mapping[str, str] | None = None) -> None:
         self.options = options
         self.device = device
-        self.precision = Precision(options, device)
+        self.precision = Precision(options, device, chosen)
         self._nets: dict[str, nn.Module] = {}
         self._optimisers: dict[str, torch.optim.Optimizer] = {}
         self.net_g = self._build('g')
@@ -277,7 +278,7 @@ class SRModel:
         net = self.net_g if self.net_g_ema is None else self.net_g_ema
         training = net.training
         net.eval()
-        with self.precision.validating():
+        with averaged(self._optimisers.values()), self.precision.validating():
             outputs = [self._outputs(net, {**batch, **own}) for own in solutions or ({},)]
         net.train(training)
         samples = {'samples': torch.stack([one['sr'] for one in outputs], 1)} if solutions else {}
@@ -303,21 +304,26 @@ class SRModel:
 
     def network_states(self) -> dict[str, dict[str, State]]:
         """Weights to publish, by file stem: {'net_g': {'params': ..., 'params_ema': ...}, 'net_d': {...}}."""
-        states = {'net_g': {'params': checkpoint.network_state_dict(self.net_g)}}
-        if self.net_g_ema is not None:
-            states['net_g']['params_ema'] = checkpoint.network_state_dict(self.net_g_ema)
-        others = self._nets.keys() - {'net_g', 'net_g_ema'}
-        return states | {name: {'params': checkpoint.network_state_dict(self._nets[name])} for name in others}
+        with averaged(self._optimisers.values()):
+            nets = {name: checkpoint.network_state_dict(net) for name, net in self._nets.items()}
+        average = {'params_ema': nets.pop('net_g_ema')} if 'net_g_ema' in nets else {}
+        states = {name: {'params': state} for name, state in nets.items()}
+        return states | {'net_g': states['net_g'] | average}
 
     def state_dict(self) -> State:
-        """Everything that training changes: networks, EMA, optimisers, and with fp16 the loss scale. Schedules are
-        functions of the iteration."""
+        """Everything that training changes: networks, EMA, optimisers, with fp16 the loss scale; and what `auto`
+        has become. Schedules are functions of the iteration."""
         optimisers = {
-            name: {'type': type(optimiser).__name__, 'state': optimiser.state_dict()['state']}
+            name: {
+                'type': type(optimiser).__name__,
+                'state': optimiser.state_dict()['state'],
+                **({'groups': counted} if any(counted := group_state(optimiser)) else {}),
+            }
             for name, optimiser in self._optimisers.items()
         }
         scale = {'loss_scale': self._gradient_step.state_dict()} if self.precision.scales_losses else {}
-        return {name: net.state_dict() for name, net in self._nets.items()} | optimisers | scale
+        chosen = {'precision': self.precision.chosen} if self.precision.chosen else {}
+        return {name: net.state_dict() for name, net in self._nets.items()} | optimisers | scale | chosen
 
     def load_state_dict(self, state: State, keep: Sequence[str] = ()) -> None:
         """Goes back to a state of `state_dict`.
@@ -332,7 +338,7 @@ class SRModel:
         names = [name.removeprefix('network_') for name in keep]
         kept = {part for name in names for part in (f'net_{name}', f'net_{name}_ema', f'optim_{name}')}
         nets, optimisers = ({k: v for k, v in all_.items() if k not in kept} for all_ in (self._nets, self._optimisers))
-        needed, given = nets.keys() | optimisers.keys(), state.keys() - kept - {'loss_scale'}
+        needed, given = nets.keys() | optimisers.keys(), state.keys() - kept - {'loss_scale', 'precision'}
         if needed != given:
             raise UserError(f'the state holds {sorted(given)}, this model needs {sorted(needed)}. {OTHER_RUN}')
         for name, net in nets.items():
@@ -345,6 +351,7 @@ class SRModel:
             if state[name]['type'] != kind:
                 raise UserError(f'{name} was {state[name]["type"]}, and now it is {kind}. {OTHER_RUN}')
             load_state(optimiser, state[name]['state'])
+            load_group_state(optimiser, state[name].get('groups', ()))
         if self.precision.scales_losses and 'loss_scale' in state:
             self._gradient_step.load_state_dict(state['loss_scale'])
 

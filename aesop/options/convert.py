@@ -261,7 +261,7 @@ def _roots(this: Conversion, place: str, block: Block) -> None:
     if counts == {1}:
         block.update({key: roots[0] for key, roots in lists.items()})
     elif len(counts) == 1 and counts != {0}:
-        loader = ('name', 'batch_size_per_gpu', 'num_worker_per_gpu', 'pin_memory')
+        loader = ('name', 'gt_size', 'batch_size_per_gpu', 'num_worker_per_gpu', 'pin_memory')
         part = {key: value for key, value in block.items() if key not in (*loader, *lists)}
         parts = [{**part, **dict(zip(lists, roots))} for roots in zip(*lists.values())]
         kept = {key: block[key] for key in loader if key in block}

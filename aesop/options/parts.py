@@ -21,18 +21,35 @@ from aesop.errors import UserError
 from aesop.options.schema import Optimizer, Part
 from aesop.options.sentences import Problem, sentences, words
 from aesop.options.yaml_file import Key
-from aesop.registry import MODELS, BlockOf, KeysOf, Registry, did_you_mean
+from aesop.registry import (
+    ARCHS,
+    DATASETS,
+    LOSSES,
+    METRICS,
+    MODELS,
+    BlockOf,
+    KeysOf,
+    NameTaken,
+    Registry,
+    did_you_mean,
+)
 
 GIVEN_BY_THE_RUN = ('scale', 'seed')
+LARGEST = 100_000  # of an argument that is a number of channels, layers or pixels
 
 
 def import_plugins(data: dict[str, Any]) -> Iterator[Problem]:
     """Imports the modules that `plugins` names, so that their parts are registered."""
     plugins = data.get('plugins')
+    for registry in (ARCHS, LOSSES, MODELS, DATASETS, METRICS) if plugins else ():
+        registry.names()  # ours come first, so that a plugin which takes one of their names is the one that is told
     for i, name in enumerate(plugins if isinstance(plugins, list) else []):
         if isinstance(name, str) and re.fullmatch(r'\w+(\.\w+)*', name):
             try:
-                importlib.import_module(name)
+                with importlib.import_module('aesop.archs.basicsr_shim').present():  # files in BasicSR's style
+                    importlib.import_module(name)
+            except NameTaken as error:
+                yield ('plugins', i), f'{name}: {error}'
             except Exception as error:  # whatever a user's module does wrong
                 yield ('plugins', i), f'cannot import {name}: {type(error).__name__}: {error}'
 
@@ -139,6 +156,8 @@ def _check_size(key: Key, value: Any, part: Any, default: Any) -> Iterator[Probl
         least = 1 if default > 0 and key[-1] not in ('num_block', 'nb') else 0
         if value < least:
             yield key, f'must be at least {least}, not {value}'
+        if value > LARGEST:
+            yield key, f'must be at most {LARGEST:,}, not {value:,}'
 
 
 def is_ours(part: Any) -> bool:

@@ -176,7 +176,9 @@ class Dataset(Part):
 
     name: FileName | None = Field(None, description='What it is called in logs, results and folders.')
     batch_size_per_gpu: Positive = Field(1, description='Images a batch, on each GPU.')
-    num_worker_per_gpu: Count = Field(0, description='Processes that read data, for each GPU; 0 reads in the main one.')
+    num_worker_per_gpu: Annotated[Count, Field(le=1024)] = Field(
+        0, description='Processes that read data, for each GPU; 0 reads in the main one.'
+    )
     pin_memory: bool = Field(True, description='Copy batches to the GPU from pinned memory.')
     metrics: dict[str, Metric] = Field(
         default_factory=dict, description='Metrics of this data set, in place of `val.metrics`.'
@@ -184,7 +186,7 @@ class Dataset(Part):
 
 
 class Optimizer(Part):
-    """An optimiser of `torch.optim` by its name; the keys that are not listed here are its arguments."""
+    """An optimiser of `torch.optim` or of pytorch-optimizer by its name; the keys not listed here are its arguments."""
 
     registry = OPTIMIZERS
 
@@ -285,10 +287,12 @@ class Train(Block):
 class Runtime(Block):
     """How the networks run. What they compute stays the same, up to rounding."""
 
-    precision: Literal['fp32', 'bf16', 'fp16'] = Field(
+    precision: Literal['fp32', 'bf16', 'fp16', 'auto'] = Field(
         'fp32',
         description='Numbers that the networks compute in during training; losses, weights, averages and the layers '
-        'that make images and logits stay in fp32. fp16 scales the losses, and is for GPUs.',
+        'that make images and logits stay in fp32. fp16 scales the losses, and is for GPUs. auto: bf16 (fp16 on GPUs '
+        'without it) where the device makes its products faster, tried out at the start, else fp32; a resumed run '
+        'keeps what was chosen.',
     )
     channels_last: Literal['auto'] | bool = Field(
         'auto', description='Keep images and weights channel by channel of a pixel in memory; auto: where it pays.'
@@ -313,9 +317,20 @@ class Val(Block):
 
     val_freq: Positive = Field(5000, description='Iterations between two validations.')
     val_start_iter: Count = Field(0, description='First iteration that is validated.')
+    patience: Positive | None = Field(
+        None,
+        description='End the run after so many validations in a row without a better first metric on the first set; '
+        'default: never.',
+    )
     save_img: bool = Field(False, description='Write the images.')
-    suffix: FileName | None = Field(None, description='Added to the names of the images.')
-    precision: Literal['fp32', 'bf16', 'fp16'] = Field('fp32', description='Numbers that the network computes in.')
+    suffix: FileName | None = Field(
+        None,
+        description='Added to the names of the images. `{name}` in it is the name of the run: with `"{name}"` images '
+        'are called as by BasicSR.',
+    )
+    precision: Literal['fp32', 'bf16', 'fp16', 'auto'] = Field(
+        'fp32', description='Numbers that the network computes in; auto as in runtime.precision.'
+    )
     tile: Positive | None = Field(
         None, description='Side, in LR pixels, of the tiles that images are predicted in; default: whole images.'
     )
@@ -326,6 +341,11 @@ class Val(Block):
     metrics: dict[str, Metric] = Field(
         default_factory=dict, description='Metrics, by the names they are reported under.'
     )
+
+    def image_suffix(self, run: str) -> str:
+        """What follows the names of the images of a run: '' or '_suffix'."""
+        suffix = (self.suffix or '').replace('{name}', run.replace('/', '_'))
+        return f'_{suffix}' if suffix else ''
 
 
 class Wandb(Block):

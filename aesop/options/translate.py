@@ -87,7 +87,7 @@ def foreign(data: Mapping[str, Any]) -> str | None:
 
 def foreign_text(text: str) -> str | None:
     """`foreign` of a file that is no YAML."""
-    if re.search(r'^\s*"(netG|gpu_ids|opt_path)"\s*:', text, re.MULTILINE):  # JSON with comments
+    if re.search(r'^\s*,?\s*"(netG|gpu_ids|opt_path)"\s*:', text, re.MULTILINE):  # JSON with comments
         return OTHERS['KAIR']
     return OTHERS['neosr'] if re.search(r'^\[(datasets\.\w+|network_g|train)\]', text, re.MULTILINE) else None  # TOML
 

@@ -19,9 +19,10 @@ def router_of(options: Options) -> MOD:
     Raises:
         UserError: `network_d` is no MOD, or `path.pretrain_network_d` names no weights of it.
     """
-    net = build_network(options.network_d) if options.network_d else None
+    block = getattr(options, 'network_d', None)
+    net = build_network(block) if block else None
     if not isinstance(net, MOD):
-        kind = options.network_d['type'] if options.network_d else 'missing'
+        kind = block['type'] if block else 'missing'
         raise UserError(f'network_d is {kind}: only MOD, the discriminator of CAL-GAN, has experts')
     path = options.path.pretrain_network_d
     if path is None:

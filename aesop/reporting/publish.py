@@ -246,4 +246,4 @@ def openmodeldb(this: Publication, model: Path, licence: str | None, author: str
 
 
 def _json(content: Any) -> str:
-    return json.dumps(content, indent=2, ensure_ascii=False) + '\n'
+    return json.dumps(content, indent=2, ensure_ascii=False, default=dict) + '\n'

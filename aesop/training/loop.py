@@ -58,13 +58,13 @@ def train(
     datasets = distributed.on_all(lambda: preflight.prepare(options, ('train', 'val'), experiment.root, goes_on))
     training_set = datasets.pop('train')
     seed_everything(options.manual_seed)  # the same on every rank: the networks must start alike
-    model = build_model(options, device)
+    state, keep = distributed.on_main(lambda: experiment.find_state(auto_resume))
+    model = build_model(options, device, state and state['model'])
     metrics = build_metrics(options, datasets, device, missing={})  # without those that cannot be had here
 
     degrade = build_degradation(options, device) if isinstance(training_set, RealESRGANDataset) else None
     run = TrainingRun(options, model, experiment, datasets, metrics, degrade, limit=2 if debug else None)
     seed_everything(options.manual_seed + distributed.rank())
-    state, keep = distributed.on_main(lambda: experiment.find_state(auto_resume))
     if state is not None:
         run.load_state(state, keep, force)
     distributed.on_main(lambda: experiment.start(run.iter))
@@ -133,6 +133,9 @@ class TrainingRun:
             if self.iter > first:
                 self.save(stop, last=True)
         self.scalars.close()
+        if self._out_of_patience():
+            logger.info('ended at iteration %d: no validation has beaten that at %d', self.iter, self.best['iter'])
+            return DONE
         if self.iter < total:
             logger.info('stopped by a signal at iteration %d, saved; go on with --auto_resume', self.iter)
             return STOPPED
@@ -158,7 +161,7 @@ class TrainingRun:
                 self._log(terms, total)
             if self.datasets and self._due(self.options.val.val_freq, self.options.val.val_start_iter):
                 self._validate_or_save(stop)
-            if stopping:
+            if stopping or self._out_of_patience():
                 break
             checkpoint_due = self.iter < total and self._due(self.options.logger.save_checkpoint_freq)
             if (checkpoint_due or save_now) and not self.health.skips:  # the last good state is from before them
@@ -215,11 +218,13 @@ class TrainingRun:
         first set."""
         folder = self.experiment.root / 'visualization'
         values = {}
+        generators = (self.model.net_g, self.model.net_g_ema)
+        distributed.share_buffers(net for net in generators if net is not None)
         for key, dataset in self.datasets.items():
-            label = f'{self.options.val.suffix}_{self.iter}' if self.options.val.suffix else str(self.iter)
+            label = f'{self.options.val.image_suffix(self.options.name)}_{self.iter}'
 
             def image_path(name: str, dataset: Any = dataset, label: str = label) -> Path:
-                return folder / dataset.name / f'{name}_{label}.png'
+                return folder / dataset.name / f'{name}{label}.png'
 
             save_image = image_path if self.options.val.save_img else None
             values[dataset.name] = evaluate(self.model, dataset, self.metrics[key], save_image, self.limit).mean
@@ -233,6 +238,12 @@ class TrainingRun:
         if distributed.is_main():
             self.experiment.metrics.add({'iter': self.iter, 'datasets': values})
         self._keep_best(values)
+
+    def _out_of_patience(self) -> bool:
+        """Whether `val.patience` validations in a row have not beaten the best one."""
+        if self.options.val.patience is None or 'iter' not in self.best:
+            return False
+        return self.iter - self.best['iter'] >= self.options.val.patience * self.options.val.val_freq
 
     def _validate_or_save(self, stop: list[int]) -> None:
         """Validates; where that ends in a user's mistake, which all ranks are told, what was trained is saved first."""

@@ -144,9 +144,9 @@ class Upscaler:
         self.predict = TiledPrediction(self._forward, net.scale, tile, overlap, self._step, batch, blend=blend)
         self._whole_results = bool(colour or blend)
 
-    def _forward(self, lq: Tensor, into: Callable[[Tensor], Tensor] = lambda sr: sr) -> Tensor:
+    def _forward(self, lq: Tensor) -> Tensor:
         self._runtime.begin_step()
-        return into(self._runtime.call(self._net, self._runtime.lay_out(lq)))
+        return self._runtime.call(self._net, self._runtime.lay_out(lq))
 
     @torch.inference_mode()
     def __call__(self, photos: list[Photo]) -> Tensor:
@@ -165,7 +165,7 @@ class Upscaler:
             UserError: a number is not finite.
         """
 
-        def into(sr: Tensor) -> Tensor:
+        def in_levels(sr: Tensor) -> Tensor:
             if not sr.isfinite().all():
                 raise not_finite(photo)
             return levels(sr, photo, suffix)
@@ -178,7 +178,7 @@ class Upscaler:
             seen = around(top, rows, overlap, height)
             lq = self._runtime.lay_out(photo.image(slice(seen.start, seen.stop))[None])
             first = self.scale * (top - seen.start)
-            yield self.predict(lq, into=into)[0, :, first : first + self.scale * rows]
+            yield self.predict(lq, in_levels)[0, :, first : first + self.scale * rows]
             top += rows
 
     def is_large(self, photo: Photo) -> bool:

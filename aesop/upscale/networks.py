@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from aesop.archs import build_network, spandrel
-from aesop.archs.pretrained import architecture_of, shipped
+from aesop.archs.pretrained import architecture_of
 from aesop.errors import UserError, at
 from aesop.options import load_options
 from aesop.utils.checkpoint import StateDict, esrgan_name, find_weights, fit, load, read_weights
@@ -24,7 +24,12 @@ SHIPPED = 'aesop_x4'  # the network of the package, by name
 
 
 def load_generator(weights: str | Path, arch: str | None = None, key: str | None = None) -> nn.Module:
-    """The network that the weights are of, with them, for prediction alone.
+    """The network that the weights are of, with them, for prediction alone; see `recognise`."""
+    return recognise(weights, arch, key)[0]
+
+
+def recognise(weights: str | Path, arch: str | None = None, key: str | None = None) -> tuple[nn.Module, Block]:
+    """The network that the weights are of, with them, for prediction alone; and its block.
 
     Args:
         weights: a file, a name in `weights.yml`, or `hf://owner/repository[/file]`. Where it lies in the folder of a
@@ -36,7 +41,7 @@ def load_generator(weights: str | Path, arch: str | None = None, key: str | None
     Raises:
         UserError: the file cannot be read, has no entry `key`, is of no known network, or of none for RGB images.
     """
-    path = find_weights(shipped(weights))
+    path = find_weights(weights)
     state, used = read_weights(path, key or 'params_ema')
     if key and used != key:
         raise UserError(f'{path} has no `{key}`: leave --key away, or correct it')
@@ -60,7 +65,7 @@ def load_generator(weights: str | Path, arch: str | None = None, key: str | None
             'weights of a super-resolution network'
         )
     logger.info('%s: %s, x%d; told by %s', path, block['type'], net.scale, source)
-    return net
+    return net, block
 
 
 def whole(path: Path, key: str | None) -> StateDict:

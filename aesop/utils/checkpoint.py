@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 
 StateDict = dict[str, Tensor]
 
+PACKAGED = Path(__file__).parents[1] / 'weights'
 PRETRAINED = Path('experiments/pretrained_models')  # where the files of weights.yml are looked for
 COMPUTED = ('attn_mask', 'relative_position_index')  # buffers in files that a network works out by itself
 
@@ -95,14 +96,17 @@ def manifest() -> dict[str, dict[str, Any]]:
 
 
 def find_weights(name: str | Path) -> Path:
-    """The file that an option means: a path, a name in `weights.yml`, whose file lies in PRETRAINED, or an address on
-    the Hub (`hf://owner/repository[@revision][/file]`).
+    """The file that an option means: a path, a name in `weights.yml`, whose file lies in PRETRAINED, one of the weights
+    that come with the package (`aesop_ae_x4`), or an address on the Hub (`hf://owner/repository[@revision][/file]`).
 
     Raises:
         UserError: it is such a name or address, and the file is not there.
     """
     if str(name).startswith(PREFIX):
         return hub_file(str(name))
+    packaged = PACKAGED / f'{name}.safetensors'
+    if packaged.is_file() and not Path(name).is_file():
+        return packaged
     entry = None if Path(name).is_file() else manifest().get(str(name))
     if entry is None:
         return Path(name)

@@ -274,6 +274,14 @@ def no_sync(nets: Iterable[torch.nn.Module]) -> Iterator[None]:
         yield
 
 
+def share_buffers(nets: Iterable[torch.nn.Module]) -> None:
+    """Gives all ranks rank 0's buffers: BatchNorm's running statistics, which each rank collects of its own batches."""
+    if dist.is_initialized():
+        for net in nets:
+            for buffer in net.buffers():
+                dist.broadcast(buffer, 0)
+
+
 def wrap(net: torch.nn.Module, find_unused_parameters: bool = False) -> torch.nn.Module:
     """`net` under DDP where there are several ranks and something to train, else `net` itself.
 

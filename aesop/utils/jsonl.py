@@ -61,3 +61,33 @@ class Lines:
             logger.error('%s could not be written (%s); its last lines are kept and tried again', self.path, error)
             with contextlib.suppress(OSError):
                 os.truncate(self.path, size)  # no half lines
+
+
+class Journal:
+    """What is done, one JSON line each, written when it is done: whoever begins again after a kill reads it.
+
+    Args:
+        path: made when there is something to write. A last line that a kill has cut off is dropped.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.records: dict[str, Any] = {}
+        whole = 0
+        if path.exists():
+            for line in path.read_bytes().splitlines(keepends=True):
+                try:
+                    key, record = json.loads(line)
+                except (ValueError, TypeError):
+                    break
+                if not line.endswith(b'\n'):
+                    break
+                self.records[key] = record
+                whole += len(line)
+            os.truncate(path, whole)
+
+    def add(self, key: str, record: Any) -> None:  # noqa: ANN401
+        self.records[key] = record
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with open(self.path, 'ab') as file:
+            file.write(json.dumps([key, record]).encode() + b'\n')

@@ -73,3 +73,22 @@ def test_it_is_there_while_plugins_are_imported_alone(monkeypatch):
     monkeypatch.delitem(sys.modules, 'basicsr')
     with pytest.raises(ModuleNotFoundError):
         import_module('basicsr')
+
+
+def test_an_option_file_names_such_a_file_as_a_plugin(monkeypatch):
+    from aesop.options import load_options
+
+    monkeypatch.setattr(ARCHS, '_parts', {name: ARCHS.get(name) for name in ARCHS.names()})
+    monkeypatch.syspath_prepend(FILES)
+    for name in MODULES:
+        sys.modules.pop(name, None)
+    options = {
+        'model_type': 'SRModel',
+        'plugins': ['window_arch'],
+        'network_g': {'type': 'TinyWindows', 'window_size': 4},
+    }
+    assert build_network(load_options(options).network_g).window_size == 4
+    with pytest.raises(UserError, match='Did you mean "window_size"'):
+        load_options(options | {'network_g': {'type': 'TinyWindows', 'window_sizes': 4}})
+    assert 'basicsr' not in sys.modules
+    sys.modules.pop('window_arch')

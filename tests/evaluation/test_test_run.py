@@ -14,7 +14,7 @@ from aesop.archs import build_network
 from aesop.cli.runs import main
 from aesop.data.storage import source
 from aesop.errors import UserError
-from aesop.evaluation.journal import Journal
+from aesop.evaluation.journal import FinishedBatches
 from aesop.evaluation.results import Report
 from aesop.metrics import fid
 from aesop.metrics.psnr_ssim import PSNR
@@ -117,7 +117,7 @@ def written(root):
 
 def interrupted(monkeypatch, after):
     """Every further batch is lost, as if the process had been killed."""
-    write, calls = Journal.write, []
+    write, calls = FinishedBatches.write, []
 
     def write_or_die(self, *arguments):
         calls.append(arguments)
@@ -126,7 +126,7 @@ def interrupted(monkeypatch, after):
         write(self, *arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Journal, 'write', write_or_die)
+        patch.setattr(FinishedBatches, 'write', write_or_die)
         yield
 
 

@@ -40,6 +40,16 @@ def test_equation_8_by_a_file_alone(file, pair):
     assert AESOPLoss.from_pretrained(str(file), loss_weight=3, criterion='l2')(*pair) > 0
 
 
+def test_the_auto_encoder_of_the_package_is_the_default(pair):
+    """A shift of colour counts in full, noise that no network can know in part."""
+    loss, gt = AESOPLoss.from_pretrained(), pair[1] * 0.8 + 0.1
+    assert loss.autoencoder.scale == 4 and loss(gt, gt) == 0
+    noise = 0.05 * torch.randn(gt.shape, generator=torch.Generator().manual_seed(0))
+    assert loss(gt + 0.05, gt).item() == pytest.approx(0.05, rel=0.2)
+    assert loss(gt + noise, gt) < 0.75 * noise.abs().mean()
+    assert torch.equal(AESOPLoss.from_pretrained('aesop_ae_x4')(gt + noise, gt), loss(gt + noise, gt))
+
+
 def test_gradient_reaches_sr_alone(file, pair):
     sr, gt = pair
     gt.requires_grad_()

@@ -260,3 +260,45 @@ def test_a_step_on_the_gpu_waits_for_nothing(vgg_file, settings):  # noqa: F811
     assert model.skipped == 1
     assert not torch.equal(before['net_g']['conv_last.weight'], model.net_g.conv_last.weight)
     assert all(parameter.isfinite().all() for parameter in model.net_g_ema.parameters())
+
+
+def auto_model(monkeypatch, answer, state=None):
+    asked = []
+    monkeypatch.setattr(
+        runtime, 'choose_precision', lambda device: (asked.append(device.type), (answer, 'a reason'))[1]
+    )
+    torch.manual_seed(0)
+    options = options_of('SRModel', {'pixel_opt': {'type': 'L1Loss'}}, {**G, 'num_feat': 16})
+    settings = {'runtime': {'precision': 'auto'}, 'val': {'precision': 'auto'}}
+    return build_model(options | settings, 'cpu', state), asked
+
+
+def test_auto_takes_what_the_device_is_faster_with_and_says_why(monkeypatch, caplog):
+    caplog.set_level('INFO')
+    model, asked = auto_model(monkeypatch, 'bf16')
+    assert model.precision.dtype == torch.bfloat16
+    assert asked == ['cpu', 'cpu']
+    assert 'runtime.precision: auto takes bf16 (a reason)' in caplog.text
+    assert model.state_dict()['precision'] == {'runtime.precision': 'bf16', 'val.precision': 'bf16'}
+
+
+def test_a_resumed_run_keeps_what_auto_was(monkeypatch):
+    first, _ = auto_model(monkeypatch, 'bf16')
+    state = first.state_dict()
+    again, asked = auto_model(monkeypatch, 'fp32', state)
+    assert asked == []
+    again.load_state_dict(state)
+    for number, batch in enumerate(batches(2), 1):
+        terms = [model.step(batch, number) for model in (first, again)]
+        assert torch.equal(terms[0]['l_pix'], terms[1]['l_pix'])
+
+
+def test_bf16_on_a_cpu_that_traps_is_told(monkeypatch):
+    def traps(option):
+        raise UserError(f'{option}: bf16 products end a process on this CPU')
+
+    monkeypatch.setattr(runtime, 'check_bf16', traps)
+    options = options_of('SRModel', {'pixel_opt': {'type': 'L1Loss'}}, G)
+    with pytest.raises(UserError, match=r'^val\.precision: bf16 products'):
+        build_model(options | {'val': {'precision': 'bf16'}}, 'cpu')
+    build_model(options | {'runtime': {'precision': 'fp16'}}, 'cpu')

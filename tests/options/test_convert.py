@@ -33,14 +33,13 @@ def test_trainner_redux():
     assert train['losses'] == {'l1loss': {'type': 'L1Loss', 'loss_weight': 0.1}}
     assert train['gan_opt'] == {'type': 'GANLoss', 'gan_type': 'vanilla', 'loss_weight': 0.1}
     assert train['grad_clip_norm'] == 1.0 and train['total_iter'] == 200000
-    assert data['type'] == 'MixedDataset' and data['batch_size_per_gpu'] == 8
+    assert data['type'] == 'MixedDataset' and data['batch_size_per_gpu'] == 8 and data['gt_size'] == 256
     assert data['parts'][1] == {
         'type': 'PairedImageDataset',
         'dataroot_gt': 'datasets/b/HR',
         'dataroot_lq': 'datasets/b/LR',
         'use_hflip': True,
         'use_rot': True,
-        'gt_size': 256,
     }
     assert options['datasets']['val']['dataroot_gt'] == 'datasets/val/HR'
     assert any('mssiml1loss: there is no such loss' in line for line in this.without)

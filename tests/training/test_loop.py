@@ -303,3 +303,45 @@ def test_a_bad_image_ends_a_run_or_is_skipped(folder, options, capsys, cache):
     assert train({**options, 'name': 'worse'}) == 2
     said = capsys.readouterr().err
     assert 'train/2.png' in said and 'train/3.png' in said
+
+
+def test_a_run_that_does_not_get_better_ends(folder, options, monkeypatch):
+    scores = iter([20.0, *[10.0] * 100])
+    monkeypatch.setattr(PSNR, 'summary', lambda self, images: next(scores))
+    options['val'] |= {'val_freq': 1, 'patience': 2}
+    assert train(options) == 0
+    state = torch.load(folder / 'experiments/tiny/training_states/3.state', weights_only=True)
+    assert (state['iter'], state['best']['iter']) == (3, 1)
+    assert (
+        'ended at iteration 3: no validation has beaten that at 1'
+        in next((folder / 'experiments/tiny').glob('*.log')).read_text()
+    )
+
+
+def test_a_schedule_free_run_goes_on_as_if_it_had_not_stopped(folder, options):
+    pytest.importorskip('pytorch_optimizer')
+    options['train'] |= {'ema_decay': 0, 'optim_g': {'type': 'ScheduleFreeAdamW', 'lr': 1e-3}}
+    assert train(options) == 0
+    whole = weights()
+    options['name'] = 'halves'
+    options['train']['total_iter'] = 4
+    assert train(options) == 0
+    options['train']['total_iter'] = 6
+    assert train(options, '--auto_resume') == 0
+    assert same(weights('halves'), whole)
+
+
+def test_a_run_on_sets_that_are_mixed_augmented_and_degraded(folder, options):
+    train_set = options['datasets']['train']
+    block = {key: train_set[key] for key in ('batch_size_per_gpu', 'num_worker_per_gpu', 'gt_size')}
+    inner = {'type': 'BicubicImageDataset', 'dataroot_gt': train_set['dataroot_gt']}
+    steps = [{'type': 'blur'}, {'type': 'jpeg', 'prob': 0.5}]
+    parts = [
+        {'type': 'AugmentedDataset', 'dataset': inner, 'augmentations': {'cutmix': 0.5}},
+        {'type': 'DegradedDataset', 'dataset': inner, 'steps': steps, 'margin': 0},
+    ]
+    options['datasets']['train'] = block | {'type': 'MixedDataset', 'parts': parts, 'ratios': [1, 1]}
+    assert train(options) == 0
+    assert all(tensor.isfinite().all() for tensor in weights()['params'].values())
+    options['datasets']['train']['gt_size'] = 30  # no multiple of the scale
+    assert train(options) == 2

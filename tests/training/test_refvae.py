@@ -8,10 +8,14 @@ import pytest
 import torch
 import yaml
 
+from aesop.data import build_dataset
+from aesop.evaluation.evaluate import build_metrics, evaluate
+from aesop.models import build_model
+from aesop.options import load_options
 from aesop.utils.images import save_image
 from tests.archs.test_refvae import vgg_r41  # noqa: F401  (a fixture)
 
-from .test_loop import torchrun, train
+from .test_loop import ROOT, torchrun, train
 
 D = {'type': 'MultiScaleDiscriminator', 'num_feat': 4, 'num_scales': 1}
 
@@ -71,12 +75,19 @@ def test_a_run_that_was_stopped_ends_with_the_same_bits(refvae):
     assert whole[-1]['datasets'] == resumed[-1]['datasets']
 
 
-def test_two_ranks(refvae):
+def test_two_ranks_measure_what_they_save(refvae):
+    """BatchNorm of each rank has statistics of its own; those of rank 0 are saved, and all ranks validate with them."""
     Path('run.yml').write_text(yaml.safe_dump(refvae))
-    code, said = torchrun('train.py', '-opt', 'run.yml')
+    code, said = torchrun(str(ROOT / 'train.py'), '-opt', 'run.yml', '--launcher', 'pytorch')
     assert code == 0, said
-    results = json.loads(Path('experiments/tiny/metrics.jsonl').read_text().splitlines()[-1])
-    assert results['iter'] == 6 and np.isfinite(results['datasets']['textures']['psnr'])
+    line = json.loads(Path('experiments/tiny/metrics.jsonl').read_text().splitlines()[-1])
+
+    weights = ['path.pretrain_network_g=experiments/tiny/models/net_g_6.pth', 'path.param_key_g=params_ema']
+    options = load_options('run.yml', weights)
+    dataset = build_dataset(options.datasets['val'], scale=options.scale, seed=options.manual_seed)
+    metrics = build_metrics(options, ['val'], 'cpu')
+    alone = evaluate(build_model(options, 'cpu'), dataset, metrics['val']).mean
+    assert alone['psnr'] == pytest.approx(line['datasets']['textures']['psnr'], abs=1e-6)
 
 
 def test_a_reference_that_is_broken_or_missing_stops_the_run_before_it_starts(refvae, capsys):

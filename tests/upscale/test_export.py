@@ -174,3 +174,11 @@ def test_mistakes_are_told_in_a_sentence(weights, capsys):
         assert main([*arguments, '-o', 'net.onnx']) == 2
         assert words in capsys.readouterr().err
     assert not Path('net.onnx').exists()
+
+
+def test_the_network_is_recognised_where_nothing_says_what_it_is(tmp_path, capsys):
+    net = filled(RRDB | {'scale': 2})
+    checkpoint.save_network(tmp_path / 'net.pth', checkpoint.network_state_dict(net))
+    pytest.importorskip('safetensors')
+    assert main([str(tmp_path / 'net.pth'), '-o', str(tmp_path / 'net.safetensors')]) == 0
+    assert 'RRDBNet, x2; told by its tensors' in capsys.readouterr().out

@@ -45,7 +45,20 @@ def weights(tmp_path):
 
 
 def command(images, weights, *more):
-    return main([str(images), '-o', str(images.with_name('out')), '--weights', str(weights), '--device', 'cpu', *more])
+    return main(
+        [
+            str(images),
+            '-o',
+            str(images.with_name('out')),
+            '--weights',
+            str(weights),
+            '--device',
+            'cpu',
+            '--precision',
+            'fp32',
+            *more,
+        ]
+    )
 
 
 def files(path):
@@ -98,7 +111,7 @@ def test_the_rest_is_done_where_some_cannot_be(images, weights, capsys):
     save_image(images / '1.png', np.zeros((4, 4, 3), np.uint8))
     assert command(images, weights) == 2
     streams = capsys.readouterr()
-    told = [line for line in streams.err.splitlines() if line.startswith('upscale: ')]
+    told = [line for line in streams.err.splitlines() if line.startswith('aesop upscale: ')]
     assert len(told) == 3
     assert '6 images in' in streams.out and '3 could not be upscaled' in streams.out
     for what in ('a/bad.png: this cannot be read as an image', 'cut.png: the file is', '1.png as that of 1.jpg'):
@@ -139,7 +152,7 @@ def test_one_image_to_a_file_or_a_folder(images, weights):
 @pytest.mark.parametrize('arguments', [('--device', 'cuda:99'), ('--key', 'net_g'), ('--arch', '{type: RRDBNett}')])
 def test_a_wrong_argument_is_told(images, weights, arguments, capsys):
     assert command(images, weights, *arguments) == 2
-    assert capsys.readouterr().err.startswith('upscale: ')
+    assert capsys.readouterr().err.startswith('aesop upscale: ')
     assert not images.with_name('out').exists()
 
 

@@ -2,12 +2,14 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from aesop.upscale.__main__ import main
 
 from aesop.archs import build_network
 from aesop.utils import checkpoint
 from aesop.utils.images import read_image, save_image, to_tensor, to_uint8
 from tests.archs.test_refvae import filled, image, vgg_r41  # noqa: F401  (a fixture)
+from tests.commands import command
+
+main = command('upscale')
 
 
 @pytest.fixture

@@ -20,9 +20,10 @@ class AugmentedDataset(Dataset):
     """Sample n of another training set, augmented with the given probabilities; all choices are drawn from (seed, n).
 
     Args:
-        dataset: block of the training set `{type: ..., gt_size: ..., **arguments}`.
+        dataset: block of the training set `{type: ..., **arguments}`.
         augmentations: probability of each of mixup, cutmix and cutblur; their sum is at most 1, and the rest of the
             samples stay as they are.
+        gt_size: side of the ground-truth crop.
         name: what it is called in logs.
         scale: see `CropDataset`; the training set is given it.
         seed: of all random choices, those of the training set too.
@@ -32,6 +33,7 @@ class AugmentedDataset(Dataset):
 
     dataset: dict[str, Any]
     augmentations: dict[str, float] = field(default_factory=lambda: {'mixup': 0.25, 'cutmix': 0.25})
+    gt_size: int | None = None
     name: str | None = None
     scale: int = 4
     seed: int = 0
@@ -49,7 +51,8 @@ class AugmentedDataset(Dataset):
                 f'augmentations: their probabilities add up to {sum(self.augmentations.values()):g}, above 1'
             )
         with at('dataset'):
-            self._set = build_dataset(self.dataset, scale=self.scale, seed=self.seed, name=self.name)
+            block = {**({'gt_size': self.gt_size} if self.gt_size else {}), **self.dataset}
+            self._set = build_dataset(block, scale=self.scale, seed=self.seed, name=self.name)
 
     def __len__(self) -> int:
         return len(self._set)

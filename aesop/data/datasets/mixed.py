@@ -24,11 +24,11 @@ class MixedDataset(Dataset):
     gives its own samples 0, 1, 2, ... one after the other.
 
     Args:
-        parts: blocks of data sets `{type: ..., **arguments}` that give samples of one size (`gt_size`) with the same
-            entries.
+        parts: blocks of data sets `{type: ..., **arguments}` that give samples of one size with the same entries.
         ratios: share of each part, in any unit: [3, 1] takes three samples of the first for one of the second. Default:
             the numbers of images, as if all were in one folder.
         common: arguments of all parts that do not say otherwise.
+        gt_size: side of the ground-truth crop, of all parts.
         name: what it is called in logs.
         scale: see `CropDataset`; the parts are given it.
         seed: of all random choices, those of the parts too.
@@ -39,6 +39,7 @@ class MixedDataset(Dataset):
     parts: list[dict[str, Any]]
     ratios: Sequence[float] | None = None
     common: dict[str, Any] = field(default_factory=dict)
+    gt_size: int | None = None
     name: str | None = None
     scale: int = 4
     seed: int = 0
@@ -51,7 +52,7 @@ class MixedDataset(Dataset):
         self._sets = []
         for number, block in enumerate(self.parts):
             with at(f'parts.{number}'):
-                block = {**self.common, **block}
+                block = {**self.common, **({'gt_size': self.gt_size} if self.gt_size else {}), **block}
                 self._sets.append(build_dataset(block, scale=self.scale, seed=self.seed, name=f'{self.name}.{number}'))
         lengths = [len(part) for part in self._sets]
         self.counts = counts(self.ratios or lengths)

@@ -15,10 +15,11 @@ from typing import Any, NamedTuple
 import cv2
 
 from aesop.data.datasets.meta_info import write_meta_info
-from aesop.data.preparation.parallel import Journal, parallel, stamp
+from aesop.data.preparation.parallel import parallel, stamp
 from aesop.errors import UserError
 from aesop.utils.console import say
 from aesop.utils.images import list_images, read_image
+from aesop.utils.jsonl import Journal
 
 LEVEL = 1  # of PNG compression: the others take longer to write and hardly less of the disk
 BATCH = 2**26  # bytes that are written at once

@@ -1,6 +1,5 @@
 """Many images, one function: work in several processes that can be killed at any time and begun again."""
 
-import json
 import os
 import signal
 import threading
@@ -10,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import cv2
 import torch
@@ -111,33 +110,3 @@ def stamp(path: Path) -> dict[str, int]:
     except OSError:
         return {'bytes': -1}
     return {'bytes': status.st_size, 'mtime_ns': status.st_mtime_ns}
-
-
-class Journal:
-    """What is done, one JSON line each, written when it is done: whoever begins again after a kill reads it.
-
-    Args:
-        path: made when there is something to write. A last line that a kill has cut off is dropped.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.records: dict[str, Any] = {}
-        whole = 0
-        if path.exists():
-            for line in path.read_bytes().splitlines(keepends=True):
-                try:
-                    key, record = json.loads(line)
-                except (ValueError, TypeError):
-                    break
-                if not line.endswith(b'\n'):
-                    break
-                self.records[key] = record
-                whole += len(line)
-            os.truncate(path, whole)
-
-    def add(self, key: str, record: Any) -> None:  # noqa: ANN401
-        self.records[key] = record
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with open(self.path, 'ab') as file:
-            file.write(json.dumps([key, record]).encode() + b'\n')

@@ -15,12 +15,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from aesop.data.datasets.meta_info import write_meta_info
-from aesop.data.preparation.parallel import Journal, parallel
+from aesop.data.preparation.parallel import parallel
 from aesop.errors import UserError
 from aesop.utils.download import sha256
 from aesop.utils.files import atomic
 from aesop.utils.images import decode_image, save_image
 from aesop.utils.imresize import imresize
+from aesop.utils.jsonl import Journal
 
 Entry = dict[str, Any]  # of the manifest: file, size, sha256, shape [h, w, c], made, source, source_sha256
 Work = Callable[[bytes, str, Path], tuple[int, ...]]  # (source's content, its name, where to write) -> image's shape

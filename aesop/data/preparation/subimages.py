@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from aesop.data.datasets.meta_info import write_meta_info
-from aesop.data.preparation.parallel import Journal, parallel, stamp
+from aesop.data.preparation.parallel import parallel, stamp
 from aesop.errors import UserError
 from aesop.utils.console import say
 from aesop.utils.files import atomic
 from aesop.utils.images import list_images, read_image, save_image
+from aesop.utils.jsonl import Journal
 
 
 @dataclass

@@ -44,7 +44,7 @@ class Results:
     def pictures(self, dataset: str, image: str) -> dict[str, Path]:
         """What was written for an image, by what it is called beside others: the method's name, or that with the
         number of the solution, where the method was asked for several."""
-        suffix = f'_{self.options.val.suffix}' if self.options and self.options.val.suffix else ''
+        suffix = self.options.val.image_suffix(self.options.name) if self.options else ''
         path = self.folder / 'visualization' / dataset / f'{image}{suffix}.png'
         if path.is_file():
             return {self.name: path}

@@ -6,8 +6,9 @@ import time
 
 import pytest
 
-from aesop.data.preparation.parallel import Journal, parallel
+from aesop.data.preparation.parallel import parallel
 from aesop.errors import UserError
+from aesop.utils.jsonl import Journal
 
 
 def double(n):

@@ -8,8 +8,10 @@ import yaml
 from aesop.archs.mod import MOD
 from aesop.utils.checkpoint import network_state_dict, save_network
 from aesop.utils.images import save_image
-from scripts.plot_experts import main
+from tests.commands import command
 from tests.golden import fill_
+
+main = command('plot', 'experts')
 
 pytestmark = pytest.mark.usefixtures('coarse')
 
