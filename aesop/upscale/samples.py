@@ -12,13 +12,8 @@ from tqdm import tqdm
 from aesop.data.datasets.references import References
 from aesop.errors import UserError
 from aesop.models.precision import Precision, hold
-<<<<<<< HEAD
 from aesop.upscale.folder import Job, Outcome
 from aesop.upscale.photo import levels, read_photo, write_photo
-=======
-from aesop.upscale.folder import Job, Outcome, levels_of
-from aesop.upscale.photo import read_photo, write_photo
->>>>>>> refvae
 from aesop.utils.images import to_tensor
 
 SIDE = 256  # of references, as in training
@@ -96,13 +91,8 @@ def run(sampler: Sampler, jobs: list[Job], outcome: Outcome, quality: int, overw
         try:
             photo = read_photo(job.source)
             for k in missing:
-<<<<<<< HEAD
                 pixels = levels(sampler(photo.image(), n, k), photo, targets[k].suffix).permute(1, 2, 0)
                 write_photo(targets[k], photo, pixels.contiguous().cpu().numpy(), quality)
-=======
-                pixels = levels_of(sampler(photo.image(), n, k), photo, targets[k].suffix)
-                write_photo(targets[k], photo, pixels(), quality)
->>>>>>> refvae
             outcome.done += 1
         except UserError as error:
             outcome.problems += error.problems
