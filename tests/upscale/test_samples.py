@@ -29,9 +29,8 @@ def run(tmp_path, vgg_r41):  # noqa: F811
 
 def upscale(folder, *more, out='out'):
     weights = folder / 'run/models/net_g_1.pth'
-    return main(
-        [str(folder / 'in'), '-o', str(folder / out), '--weights', str(weights), '--device', 'cpu', *map(str, more)]
-    )
+    exactly = ('--device', 'cpu', '--precision', 'fp32')
+    return main([str(folder / 'in'), '-o', str(folder / out), '--weights', str(weights), *exactly, *map(str, more)])
 
 
 def results(folder, out='out'):
