@@ -21,6 +21,7 @@ PATCH = 32
 SMALL = {'num_feat': 8, 'num_block': 1, 'num_grow_ch': 4, 'input_size': PATCH, 'num_expert': 3}
 SMALL |= {'img_size': 8, 'window_size': 4, 'depths': [1, 2], 'embed_dim': 8, 'num_heads': [2, 2]}
 SMALL |= {'squeeze_factor': 4}  # HAT
+SMALL |= {'num_latent': 8, 'num_scales': 1}  # RefVAE and its discriminator
 SMALL |= {'nf': 8, 'nb': 20, 'gc': 4}  # SPSRNet's gradient branch looks at the 20th block
 
 
@@ -90,6 +91,9 @@ def overrides(options):
     """What makes a run of the options take a second."""
     yield 'num_gpu=0'
     yield from changes(options.to_dict())
+    yield from (f'datasets.{key}.ref_size={PATCH}' for key, block in options.datasets.items() if block.get('ref'))
+    if options.val.solutions > 1:
+        yield 'val.solutions=2'
     if options.train:
         loader = {'gt_size': PATCH, 'batch_size_per_gpu': 2, 'num_worker_per_gpu': 0}
         if options.datasets['train']['type'] == 'RealESRGANDataset':
@@ -104,7 +108,11 @@ def make_images(options):
     """Two images for each folder of each data set, where the options look for them (NIQE takes 192 pixels and more)."""
     rng = np.random.default_rng(0)
     for block in options.datasets.values():
-        for key, factor in (('dataroot_gt', options.scale), ('dataroot_lq', 1 if 'dataroot_gt' in block else 3)):
-            for number in range(2 if key in block else 0):
+        for key, factor in (
+            ('dataroot_gt', options.scale),
+            ('dataroot_ref', 2),
+            ('dataroot_lq', 1 if 'dataroot_gt' in block else 3),
+        ):
+            for number in range(2 if block.get(key) else 0):
                 noise = rng.integers(0, 256, (16 * factor, 18 * factor, 3), dtype=np.uint8)
                 save_image(Path(block[key]) / f'{number}.png', noise)
