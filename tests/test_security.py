@@ -38,7 +38,7 @@ def test_nothing_is_executed_that_was_read(file):
 RUN = {'model_type': 'SRModel', 'scale': 4}
 
 
-@pytest.mark.parametrize('name', ['../x', '/etc/x', 'a/../../x', 'a//b', '..', '.', 'a\\b', 'x' * 300, ''])
+@pytest.mark.parametrize('name', ['../x', '/etc/x', 'a/../../x', 'a//b', '..', '.', 'a\\b', 'x' * 300])
 def test_no_name_leads_out_of_its_folder(name):
     for options, key in (
         ({'name': name}, 'name'),

@@ -5,7 +5,6 @@ validated and published: `averaged` goes there and back.
 """
 
 import importlib
-import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -31,11 +30,10 @@ def _register(name: str) -> None:
         except ImportError as error:
             raise Unavailable(f'{name} is of pytorch-optimizer: pip install "aesop-sr[optimisers]"') from error
         kind = getattr(package, name)
-        takes = inspect.signature(kind).parameters
-        wrong = [key for key in arguments if key not in takes]
-        if wrong and not any(p.kind is p.VAR_KEYWORD for p in takes.values()):
-            raise UserError(f'{name} has no argument "{wrong[0]}"; it takes {", ".join(list(takes)[1:])}')
-        return kind(params, lr=lr, **arguments)
+        try:
+            return kind(params, lr=lr, **arguments)
+        except TypeError as error:
+            raise UserError(f'{name} refuses its arguments: {error}') from error
 
     build.__name__ = name
     OPTIMIZERS.register()(build)

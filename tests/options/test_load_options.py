@@ -94,7 +94,7 @@ def test_all_mistakes_are_told_at_once(write, old_style):
         old_style.replace('ema_decay:', 'ema_decya:')
         .replace('num_grow_ch: 32\nnetwork_d', 'num_grwo_ch: 32\nnetwork_d')
         .replace('scale: 4', 'scale: four')
-        .replace('type: Adam', 'type: Lion', 1)
+        .replace('type: Adam', 'type: Xyzzy', 1)
     )
     path = write(text)
     found = problems(path, ['val.val_freq=-1', 'logger:print_freq=often', 'network_e.type=X'])
@@ -105,8 +105,8 @@ def test_all_mistakes_are_told_at_once(write, old_style):
             f'{path}:{lines["num_grwo_ch: 32"]}: network_g.num_grwo_ch: RRDBNet has no such argument.'
             ' Did you mean "num_grow_ch"?',
             f"{path}:4: scale: must be a whole number, not 'four'",
-            f'{path}:{lines["type: Lion"]}: train.optim_g.type: there is no optimiser "Lion". Known: '
-            + found[[i for i, p in enumerate(found) if 'Lion' in p][0]].partition('Known: ')[2],
+            f'{path}:{lines["type: Xyzzy"]}: train.optim_g.type: there is no optimiser "Xyzzy". Known: '
+            + found[[i for i, p in enumerate(found) if 'Xyzzy' in p][0]].partition('Known: ')[2],
             '--set val.val_freq=-1: val.val_freq: must be at least 1, not -1',
             "--set logger:print_freq=often: logger.print_freq: must be a whole number, not 'often'",
             '--set network_e.type=X: network_e: there is no such key. Did you mean "network_g"?',

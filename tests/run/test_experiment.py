@@ -283,7 +283,7 @@ def test_a_full_disk_costs_no_iteration(folder, options, monkeypatch, capsys):
     monkeypatch.setattr(Lines, 'flush', freeing(Lines.flush))
     assert train(options) == 0
     said = capsys.readouterr().out
-    assert '4.state could not be written ([Errno 28] No space left on device)' in said
+    assert '4.state could not be written ([Errno 28] No space left on device' in said
     assert 'metrics.jsonl could not be written ([Errno 28] No space left on device)' in said
     assert states() == ['2.state', '6.state']
     assert same(weights(), weights('whole'))

@@ -3,7 +3,7 @@ import json
 import torch
 
 from aesop.archs import build_network
-from aesop.archs.pretrained import SHIPPED, from_pretrained
+from aesop.archs.pretrained import from_pretrained
 from aesop.options import load_options
 from aesop.utils import checkpoint, safetensors
 from scripts.ship_weights import main
@@ -36,7 +36,7 @@ def test_a_runs_weights_become_a_file_that_says_what_it_is(tmp_path, capsys):
 
 
 def test_the_files_of_the_package_are_small_and_whole():
-    files = {path.stem: path for path in SHIPPED.glob('*.safetensors')}
+    files = {path.stem: path for path in checkpoint.PACKAGED.glob('*.safetensors')}
     assert files.keys() == {'aesop_x4', 'psnr_x4', 'aesop_ae_x4'}
     assert max(path.stat().st_size for path in files.values()) < 2_000_000
     images = torch.rand(1, 3, 8, 8)

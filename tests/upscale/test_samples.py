@@ -30,7 +30,18 @@ def run(tmp_path, vgg_r41):  # noqa: F811
 def upscale(folder, *more, out='out'):
     weights = folder / 'run/models/net_g_1.pth'
     return main(
-        [str(folder / 'in'), '-o', str(folder / out), '--weights', str(weights), '--device', 'cpu', *map(str, more)]
+        [
+            str(folder / 'in'),
+            '-o',
+            str(folder / out),
+            '--weights',
+            str(weights),
+            '--device',
+            'cpu',
+            '--precision',
+            'fp32',
+            *map(str, more),
+        ]
     )
 
 

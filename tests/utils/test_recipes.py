@@ -12,7 +12,7 @@ from aesop.utils.recipes import recipe
 def test_a_recipe_is_found_from_anywhere(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
     assert yaml.safe_load(recipe(name).read_text())['model_type'] == 'AEModel'
-    assert recipe('small/train.txt').is_file() and recipe('demo/psnr').is_file()
+    assert recipe('small/train.txt').is_file() and recipe('demo/gan_pix').is_file()
 
 
 def test_a_file_of_the_user_comes_first(tmp_path, monkeypatch):

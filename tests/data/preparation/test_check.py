@@ -113,7 +113,7 @@ def test_all_that_is_wrong_comes_in_one_list(capsys):
         'train/copy.png: the same picture as hr/7.png of datasets.val (likeness 1.00)',
     ):
         assert said.count(expected) == 1, expected
-    assert said.endswith('aesop.data.preparation.check: 6 in all\n')
+    assert said.endswith('aesop check: 6 in all\n')
 
 
 def test_offenders_are_not_left_out_of_a_long_list(capsys):
@@ -192,10 +192,10 @@ def test_the_same_files_are_told_without_decoding():
 
 def test_the_command():
     Path('hr/6.png').unlink()
-    command = [sys.executable, '-W', 'error::RuntimeWarning', '-m', 'aesop.data.preparation.check', '-opt', 'opt.yml']
+    command = [sys.executable, '-W', 'error::RuntimeWarning', '-m', 'aesop', 'check', '-opt', 'opt.yml']
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 2 and 'Traceback' not in done.stderr
-    assert 'aesop.data.preparation.check: datasets.val: lr/6.png: hr holds no image for it' in done.stderr
+    assert 'aesop check: datasets.val: lr/6.png: hr holds no image for it' in done.stderr
 
 
 @pytest.mark.skipif(not PHOTOGRAPHS.is_dir(), reason='the folder of real photographs is not there')
