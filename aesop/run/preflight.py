@@ -193,7 +193,7 @@ def _check_files(place: str, block: dict[str, Any], problems: list[str], lenient
         parameters = inspect.signature(LOSSES.get(block['type'])).parameters
         if 'vgg_weights' in parameters and block.get('vgg_weights') in (None, 'imagenet'):
             with at(f'{place}.vgg_weights', problems):
-                fetch_backbone(block.get('vgg_type', parameters['vgg_type'].default))
+                fetch_backbone(block.get('vgg_type', getattr(parameters.get('vgg_type'), 'default', 'vgg19')))
 
 
 def _try(net: nn.Module, path: str | None, key: str, strict: bool = True) -> None:
