@@ -113,10 +113,6 @@ def make_images(options):
             ('dataroot_ref', 2),
             ('dataroot_lq', 1 if 'dataroot_gt' in block else 3),
         ):
-<<<<<<< HEAD
             for number in range(2 if block.get(key) else 0):
-=======
-            for number in range(2 if key in block else 0):
->>>>>>> main
                 noise = rng.integers(0, 256, (16 * factor, 18 * factor, 3), dtype=np.uint8)
                 save_image(Path(block[key]) / f'{number}.png', noise)
