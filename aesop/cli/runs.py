@@ -139,9 +139,10 @@ def _evaluations(args: argparse.Namespace) -> list[argparse.Namespace]:
 
 def _test(args: argparse.Namespace) -> None:
     from aesop.evaluation.test_run import test
+    from aesop.run.logs import own_log
 
     options, device = _begin('test', args)
-    with _located(options):
+    with _located(options), own_log():
         test(options, device, resume=args.resume, skip_bad=args.skip_bad, debug=args.debug)
 
 

@@ -223,6 +223,8 @@ class _DryRun:
             if sr.shape[-2:] != gt.shape[-2:]:
                 factor, rest = divmod(sr.shape[-1], taken.shape[-1])
                 if 'lr' in getattr(net, 'on_request', ()):
+                    if not self.options.model_type:
+                        return None
                     yield key, f'{block.type} is an auto-encoder, and {self.options.model_type} enlarges images'
                 elif rest == 0:
                     yield _at_scale(key, block, factor, self.scale)

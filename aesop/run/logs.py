@@ -47,6 +47,22 @@ def _told_in_a_sentence(raised: Any) -> None:
         threading.__excepthook__(raised)
 
 
+@contextmanager
+def own_log() -> Iterator[None]:
+    """For each of several runs of one process: what `also_to` opens inside is closed again."""
+    package = logging.getLogger('aesop')
+    before = list(package.handlers)
+    early = [handler for handler in before if isinstance(handler, MemoryHandler)]
+    try:
+        yield
+    finally:
+        for handler in [handler for handler in package.handlers if handler not in before]:
+            package.removeHandler(handler)
+            handler.close()
+        for handler in [handler for handler in early if handler not in package.handlers]:
+            package.addHandler(MemoryHandler(capacity=10_000, flushLevel=logging.CRITICAL + 1))
+
+
 def also_to(file: Path) -> None:
     """Writes the messages to `file` too, what was said since the run began included."""
     package = logging.getLogger('aesop')

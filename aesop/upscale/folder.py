@@ -29,7 +29,7 @@ from aesop.utils.images import EXTENSIONS, image_size, list_images
 THREADS = 2  # for reading, and as many for writing
 AHEAD = 4  # images read before they are needed; results wait for their thread alone, since they are large
 
-LARGE = 2**26  # pixels of a result above which a PNG is written while it is computed
+LARGE = 2**24  # pixels of a result above which a PNG is written while it is computed
 
 T = TypeVar('T')
 

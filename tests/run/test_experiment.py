@@ -284,7 +284,7 @@ def test_a_full_disk_costs_no_iteration(folder, options, monkeypatch, capsys):
     assert train(options) == 0
     said = capsys.readouterr().out
     assert '4.state could not be written ([Errno 28] No space left on device' in said
-    assert 'metrics.jsonl could not be written ([Errno 28] No space left on device)' in said
+    assert 'metrics.jsonl could not be written ([Errno 28] No space left on device' in said
     assert states() == ['2.state', '6.state']
     assert same(weights(), weights('whole'))
     assert Path('experiments/tiny/metrics.jsonl').read_text() == Path('experiments/whole/metrics.jsonl').read_text()
