@@ -59,7 +59,7 @@ def own_log() -> Iterator[None]:
         for handler in [handler for handler in package.handlers if handler not in before]:
             package.removeHandler(handler)
             handler.close()
-        for handler in [handler for handler in early if handler not in package.handlers]:
+        if early and early[0] not in package.handlers:
             package.addHandler(MemoryHandler(capacity=10_000, flushLevel=logging.CRITICAL + 1))
 
 

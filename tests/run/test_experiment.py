@@ -312,7 +312,7 @@ def freeing(flush, calls=None):
     calls = calls or []
 
     def flushed(self):
-        if self._unwritten:
+        if self._unwritten and self.path.name == 'metrics.jsonl':
             calls.append(1)
             if len(calls) == 2:
                 self.path.unlink()
