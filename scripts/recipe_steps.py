@@ -101,6 +101,8 @@ def photograph(options: Options) -> dict[str, Any]:
     with TemporaryDirectory() as folder, as_file(files('skimage') / 'data/astronaut.png') as path:
         shutil.copy(path, folder)
         block = options.datasets['train'] | {'dataroot_gt': folder}
+        if block.get('ref') == 'folder':
+            block['dataroot_ref'] = folder
         dataset = build_dataset(block, scale=options.scale, seed=options.manual_seed)
         batch = default_collate([dataset[0]])
     return build_degradation(options, 'cpu')(batch) if isinstance(dataset, RealESRGANDataset) else batch

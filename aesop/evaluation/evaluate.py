@@ -26,7 +26,7 @@ from aesop.metrics import Metric, build_metric
 from aesop.models import SRModel
 from aesop.options import Options
 from aesop.options.schema import Metric as MetricBlock
-from aesop.registry import METRICS
+from aesop.registry import DATASETS, METRICS
 from aesop.run.preflight import metric_blocks
 from aesop.utils import distributed
 from aesop.utils.images import save_image, to_uint8
@@ -101,6 +101,8 @@ def _build(place: str, block: MetricBlock, device: torch.device | str, lenient: 
 def protocols_of(options: Options, dataset: str, metrics: Metrics) -> dict[str, dict[str, Any]]:
     """How the numbers of `datasets.<dataset>` are made; of a metric that is not among `metrics`, what it is."""
     protocols = {}
+    data = options.datasets[dataset]
+    of_data = getattr(DATASETS.get(data.type), 'protocol', lambda block: {})(data)
     for name, block in metric_blocks(options, dataset)[1].items():
         kind = METRICS.get(block['type'])
         better = block.get('better') or ('higher' if kind.higher_is_better else 'lower')
@@ -108,7 +110,8 @@ def protocols_of(options: Options, dataset: str, metrics: Metrics) -> dict[str, 
         protocols[name] = metrics[name].protocol if name in metrics else absent
         if options.val.solutions > 1 and name in metrics:
             protocols[name] |= solutions_protocol(options.val.solutions, metrics[name])
-        if options.datasets[dataset].get('color') == 'y':
+        protocols[name] |= of_data
+        if data.get('color') == 'y':
             protocols[name] |= {'colour': 'Y (BT.601), of the data set'}
     return protocols
 

@@ -106,17 +106,17 @@ class ReferencedDataset(CropDataset):
     def check(self, unfit: Unfit | None = None) -> list[str]:
         return [*super().check(unfit), *(self.references.problems() if self.references else ())]
 
-    @property
-    def reference_protocol(self) -> str | None:
-        """How references are chosen, for result files; None where there are none."""
-        side = f'resized to {self.ref_size}x{self.ref_size}'
-        return {
-            None: None,
-            'folder': f'random images of {self.dataroot_ref}, {side} (bilinear, antialiased)',
-            'gt': f'the ground truth, {side} (bilinear, antialiased)',
-            'lq': f'the LR image, {side} (bicubic)',
-            'noise': f'uniform noise in [0, {_NOISE}) of 255, {self.ref_size}x{self.ref_size}',
-        }[self.ref]
+    @classmethod
+    def protocol(cls, block: Mapping[str, Any]) -> dict[str, str]:
+        """How the references of the data set that an option block describes are chosen, for result files."""
+        side = block.get('ref_size', cls.ref_size)
+        chosen = {
+            'folder': f'random images of {block.get("dataroot_ref")}, resized to {side}x{side} (bilinear, antialiased)',
+            'gt': f'the ground truth, resized to {side}x{side} (bilinear, antialiased)',
+            'lq': f'the LR image, resized to {side}x{side} (bicubic)',
+            'noise': f'uniform noise in [0, {_NOISE}) of 255, {side}x{side}',
+        }.get(block.get('ref'))
+        return {} if chosen is None else {'references': chosen}
 
     def _reference(self, n: int, k: int, sample: Sample | None = None) -> np.ndarray:
         """(ref_size, ref_size, 3) uint8."""

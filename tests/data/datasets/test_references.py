@@ -9,6 +9,7 @@ from torchvision.transforms import functional
 
 from aesop.data import build_dataset, train_loader, val_loader
 from aesop.errors import UserError
+from aesop.registry import DATASETS
 from aesop.utils.images import read_image, save_image, to_tensor, to_uint8
 
 
@@ -158,10 +159,12 @@ def test_lmdb(folders, references, as_lmdb):
     ]
 
 
-def test_the_protocol_says_how_references_are_chosen(folders, references):
-    assert dataset(folders).reference_protocol is None
-    assert with_folder(folders, references).reference_protocol.startswith(f'random images of {references}, resized')
-    assert dataset(folders, ref='noise').reference_protocol == 'uniform noise in [0, 128) of 255, 32x32'
+def test_the_protocol_says_how_references_are_chosen():
+    protocol = DATASETS.get('BicubicImageDataset').protocol
+    assert protocol({}) == {}
+    folder = protocol({'ref': 'folder', 'dataroot_ref': 'refs', 'ref_size': 64})
+    assert folder == {'references': 'random images of refs, resized to 64x64 (bilinear, antialiased)'}
+    assert protocol({'ref': 'noise'}) == {'references': 'uniform noise in [0, 128) of 255, 256x256'}
 
 
 def test_the_decode_cache_is_of_the_pairs_alone(folders, references, tmp_path):
