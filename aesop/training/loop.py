@@ -59,7 +59,7 @@ def train(
     training_set = datasets.pop('train')
     seed_everything(options.manual_seed)  # the same on every rank: the networks must start alike
     state, keep = distributed.on_main(lambda: experiment.find_state(auto_resume))
-    model = build_model(options, device, state and state['model'])
+    model = build_model(options, device, state and state.get('model'))
     metrics = build_metrics(options, datasets, device, missing={})  # without those that cannot be had here
 
     degrade = build_degradation(options, device) if isinstance(training_set, RealESRGANDataset) else None
