@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo test test-report lint docs
+.PHONY: setup demo check test test-report lint docs
 
 setup: .venv/installed
 
@@ -20,6 +20,11 @@ demo: setup
 # of hanging it.
 test: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --max-worker-restart 0
+
+# Before each commit: lint, and the tests that take no runs.
+check: lint
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --max-worker-restart 0 tests/test_house.py \
+		tests/test_registry.py tests/archs tests/losses tests/metrics tests/outside
 
 # The report in a real browser. Chromium is the system's: as root on Debian it is installed where it is missing.
 test-report: .venv/report-test

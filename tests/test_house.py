@@ -84,3 +84,10 @@ def test_only_distributed_reads_the_rank():
         names = [n.value for n in ast.walk(ast.parse(file.read_text())) if isinstance(n, ast.Constant)]
         if file.name != 'distributed.py':
             assert not {'RANK', 'LOCAL_RANK', 'WORLD_SIZE'} & {n for n in names if isinstance(n, str)}, file
+
+
+def test_nothing_is_patched():
+    """Public APIs alone: no rebinding of methods or classes, no private helpers of torch, no mocks in the product."""
+    words = ('Method' + 'Type', '__class__' + ' =', '.data' + ' = ', '_foreach' + '_', 'unit' + 'test')
+    found = [f'{file}: {word}' for file in FILES for word in words if word in file.read_text(encoding='utf-8')]
+    assert found == []
