@@ -63,3 +63,10 @@ def test_its_keys_networks_and_quantities_are_checked_like_ours():
     assert 'train.kl_opt: TinyKL reads mu, which nothing provides' in told(network_g=plain)
     data = {'train': {'type': 'BicubicImageDataset', 'dataroot_gt': 'x', 'gt_size': 32, 'batch_size_per_gpu': 2}}
     assert 'network_g: TinyReferenceVAE takes ref, which the data set does not have' in told(datasets=data)
+
+
+def test_a_data_set_that_does_not_tell_its_entries_is_trusted(monkeypatch):
+    from tests.outside.reference_sr import TwinDataset
+
+    monkeypatch.delattr(TwinDataset, 'entries')
+    assert load_options(FILE).model_type == 'TinyReferenceModel'
