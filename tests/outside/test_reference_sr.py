@@ -1,6 +1,7 @@
 """A method from outside trains, validates, resumes, is tested, and is checked before the start like ours."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,10 +10,23 @@ import yaml
 from aesop.cli.runs import main
 from aesop.errors import UserError
 from aesop.options import load_options
+from aesop.registry import ARCHS, DATASETS, LOSSES, METRICS, MODELS
 from tests.runs import folder  # noqa: F401  (a fixture)
 from tests.training.test_loop import ROOT, same, stop_at, torchrun, weights
 
 FILE = Path(__file__).with_name('reference_sr.yml')
+
+
+@pytest.fixture(scope='module', autouse=True)
+def registries():
+    """What the plugin registers is taken away again: other tests list what there is."""
+    kinds = (ARCHS, LOSSES, MODELS, DATASETS, METRICS)
+    before = [{name: kind.get(name) for name in kind.names()} for kind in kinds]
+    yield
+    for kind, parts in zip(kinds, before):
+        kind._parts.clear()
+        kind._parts.update(parts)
+    sys.modules.pop('tests.outside.reference_sr', None)
 
 
 def run(mode, *more):
