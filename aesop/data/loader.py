@@ -1,6 +1,7 @@
 """Batches by iteration: what a rank sees at iteration i depends on i, never on workers or on where the run began."""
 
 import multiprocessing
+import multiprocessing.connection
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -79,6 +80,8 @@ class Loader:
         try:
             yield from batches
         except (RuntimeError, EOFError, OSError) as error:  # the last two where it died while handing over a batch
+            if not isinstance(error, RuntimeError):  # its pipe breaks a moment before the worker is known to be dead
+                multiprocessing.connection.wait([worker.sentinel for worker in workers], timeout=5)
             signals = {-worker.exitcode for worker in workers if (worker.exitcode or 0) < 0}
             if getattr(signal, 'SIGBUS', None) in signals:
                 raise UserError(SHARED_MEMORY.format('a worker was ended by signal 7')) from error
