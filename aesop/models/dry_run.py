@@ -78,7 +78,7 @@ class _DryRun:
                 with limited(TRAINED if train else 1):
                     nets[name] = yield from _built(key, build_network, block)
         losses: dict[str, tuple[Key, nn.Module, tuple[str, ...]]] = {}
-        for name, key, block, of, adversarial in _loss_blocks(train) if train else ():
+        for name, key, block, of, adversarial in loss_blocks(train) if train else ():
             with limited():
                 loss = yield from _built(key, build_loss, block)
             if loss is None:
@@ -355,7 +355,7 @@ def _at_scale(key: Key, block: Mapping[str, Any], scale: int, wanted: int) -> Pr
     return where, f'{block["type"]} works at {name or "scale"} {scale}, and the options say `scale: {wanted}`'
 
 
-def _loss_blocks(train: Any) -> Iterator[tuple[str, Key, Any, Any, bool]]:
+def loss_blocks(train: Any) -> Iterator[tuple[str, Key, Any, Any, bool]]:
     """(name, key, block, default `of`, whether adversarial) of each loss of a train block."""
     for key, field in type(train).model_fields.items():
         about, block = field.json_schema_extra, getattr(train, key)

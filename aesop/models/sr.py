@@ -15,7 +15,7 @@ from aesop.archs.spsrnet import GradientMap
 from aesop.data.degradation.blur import usm_sharpen
 from aesop.errors import UserError, at
 from aesop.losses import build_loss
-from aesop.models.dry_run import Problem, dry_run
+from aesop.models.dry_run import Problem, dry_run, loss_blocks
 from aesop.models.extra_optimisers import averaged, group_state, load_group_state
 from aesop.models.gradient_step import GradientStep, build_optimiser, load_state
 from aesop.models.precision import Precision
@@ -358,15 +358,11 @@ class SRModel:
 
 def loss_terms(train: options_schema.Train) -> Iterator[tuple[str, str, nn.Module, tuple[str, ...]]]:
     """(name, key, loss, what it reads) of each loss of the generator that a train block holds, but adversarial ones."""
-    blocks = {f'losses.{name}': (name, block, None) for name, block in train.losses.items()}
-    for key, field in type(train).model_fields.items():
-        about = field.json_schema_extra
-        if isinstance(about, dict) and 'loss' in about and not about['adversarial'] and getattr(train, key) is not None:
-            blocks[key] = about['loss'], getattr(train, key), about['of']
-    for key, (name, block, of) in sorted(blocks.items(), key=lambda item: item[0].startswith('losses.')):
-        with at(f'train.{key}'):
-            loss = build_loss(block)
-            yield name, f'train.{key}', loss, reads(loss, block.of or of)
+    for name, key, block, of, adversarial in loss_blocks(train):
+        if not adversarial:
+            with at('.'.join(key)):
+                loss = build_loss(block)
+                yield name, '.'.join(key), loss, reads(loss, block.of or of)
 
 
 def split(batch: Mapping[str, Any], count: int) -> list[Mapping[str, Any]]:
