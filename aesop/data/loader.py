@@ -80,8 +80,11 @@ class Loader:
         try:
             yield from batches
         except (RuntimeError, EOFError, OSError) as error:  # the last two where it died while handing over a batch
-            if not isinstance(error, RuntimeError):  # its pipe breaks a moment before the worker is known to be dead
-                multiprocessing.connection.wait([worker.sentinel for worker in workers], timeout=5)
+            if not isinstance(error, RuntimeError):  # its pipes break a moment before the worker has an exit code
+                ended = multiprocessing.connection.wait([worker.sentinel for worker in workers], timeout=5)
+                for worker in workers:
+                    if worker.sentinel in ended:
+                        worker.join(timeout=5)
             signals = {-worker.exitcode for worker in workers if (worker.exitcode or 0) < 0}
             if getattr(signal, 'SIGBUS', None) in signals:
                 raise UserError(SHARED_MEMORY.format('a worker was ended by signal 7')) from error
