@@ -1,7 +1,7 @@
 """aesop: auto-encoded supervision and its baselines for perceptual image super-resolution.
 
-Importing this package loads nothing; import the room you need (`aesop.archs`, `aesop.losses`, ...). For other people's
-training loops: `from aesop import AESOPLoss`, `aesop.from_pretrained(WEIGHTS)`.
+Importing this package loads nothing; import the subpackage you need (`aesop.archs`, `aesop.losses`, ...). In your own
+training loop: `from aesop import AESOPLoss`, `aesop.from_pretrained(WEIGHTS)`.
 """
 
 from typing import Any

@@ -1,4 +1,4 @@
-"""What a person did wrong, told in a sentence."""
+"""Exceptions that the command line reports without a traceback, and its exit codes."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -9,8 +9,8 @@ DONE, FAILED, USER_ERROR, STOPPED = 0, 1, 2, 3  # exit codes; see docs/reliabili
 class UserError(ValueError):
     """A mistake in what the user gave: options, paths, images, checkpoints, data sets.
 
-    The message says what is wrong, where (file, line, key) and what to do. The command line prints it without a
-    traceback and exits with code 2. Several independent problems travel together, one a line.
+    The message says what is wrong, where (file, line, key) and how to fix it. The command line prints it without a
+    traceback and exits with code 2. Several independent problems are reported together, one per line.
     """
 
     def __init__(self, problems: str | Iterable[str]) -> None:
@@ -19,22 +19,22 @@ class UserError(ValueError):
 
 
 class Unavailable(UserError):
-    """What a part needs is not here: a file of weights, a package. An evaluation can go on without that part."""
+    """A part's dependency is missing: a weights file, a package. An evaluation can continue without that part."""
 
 
 class RunEnded(RuntimeError):
-    """What ends a run and is no mistake in what the user gave: numbers that diverge, a rank that is gone.
+    """Ends a run for a reason other than bad input: training diverged, a rank was lost.
 
     The command line prints it without a traceback and exits with code 1.
     """
 
 
 @contextmanager
-def at(place: str, collected: list[str] | None = None) -> Iterator[None]:
-    """Puts `place`, e.g. an option's key, before the mistakes that are told inside.
+def error_context(place: str, collected: list[str] | None = None) -> Iterator[None]:
+    """Prefixes every `UserError` raised inside with `place`, e.g. the key of an option.
 
     Args:
-        collected: gets them, and the caller goes on, to tell them with others; None raises them.
+        collected: a list that the messages are appended to instead of being raised.
     """
     try:
         yield

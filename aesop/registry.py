@@ -1,4 +1,4 @@
-"""Names in option files -> classes. One registry a kind of part; a part registers itself where it is defined."""
+"""Names in option files -> classes. One registry per kind of component; classes register themselves on import."""
 
 import importlib
 import inspect
@@ -11,22 +11,22 @@ from aesop.errors import UserError
 
 
 def did_you_mean(name: str, known: list[str]) -> str:
-    """' Did you mean "x"?' for the known name nearest to `name`, or '' where none is near."""
+    """' Did you mean "x"?' with the known name closest to `name`, or '' if none is close."""
     near = get_close_matches(name, known, n=1, cutoff=0.6)
-    if not near and len(name) > 2:  # a wrong case, or a part of the name
+    if not near and len(name) > 2:  # wrong case, or part of the name
         near = [k for k in known if name.lower() in k.lower() or k.lower() in name.lower()][:1]
     return f' Did you mean "{near[0]}"?' if near else ''
 
 
 class NameTaken(ValueError):
-    """Two parts of one kind have the same name."""
+    """Two components of one kind have the same name."""
 
 
 class Registry:
-    """The parts of one kind by name. Looking a name up first imports the room that holds them.
+    """The components of one kind by name. A lookup first imports the package that defines them.
 
     Args:
-        kind: what the parts are called in messages, e.g. 'network'.
+        kind: what a component is called in messages, e.g. 'network'.
         room: the package whose import registers them, e.g. 'aesop.archs'.
     """
 
@@ -41,7 +41,7 @@ class Registry:
         def add(part: Any) -> Any:
             for name in (part.__name__, *aliases):
                 if name in self._parts:
-                    raise NameTaken(f'a {self.kind} called "{name}" is registered already; rename one of the two')
+                    raise NameTaken(f'a {self.kind} named "{name}" is already registered; rename one of the two')
                 self._parts[name] = part
             return part
 
@@ -52,15 +52,15 @@ class Registry:
         return sorted(self._parts)
 
     def get(self, name: str) -> Callable[..., Any]:
-        """The part called `name`; UserError with the nearest known name otherwise."""
+        """The component registered as `name`; otherwise a UserError that suggests the closest known name."""
         known = self.names()
         if name not in self._parts:
             hint = did_you_mean(str(name), known) or f' Known: {", ".join(known)}.'
-            raise UserError(f'there is no {self.kind} "{name}".{hint}')
+            raise UserError(f'unknown {self.kind} "{name}".{hint}')
         return self._parts[name]
 
     def problems(self, block: Any) -> list[str]:
-        """What is wrong with a `{type: ..., **arguments}` block, checked against the part's signature."""
+        """The problems of a `{type: ..., **arguments}` block, checked against the class's signature."""
         if not isinstance(block, Mapping) or not isinstance(block.get('type'), str):
             return [f'a {self.kind} needs a block with `type: NAME`, got {block!r}']
         try:
@@ -80,7 +80,7 @@ class Registry:
         return wrong + [f'{block["type"]} needs the argument "{name}"' for name in needed if name not in given]
 
     def build(self, block: Mapping[str, Any], **extra: Any) -> Any:
-        """The part that `block` describes; `block` is left unchanged. `extra` are arguments the caller supplies."""
+        """Builds what `block` describes; `block` is left unchanged. `extra` are arguments supplied by the caller."""
         problems = self.problems({**extra, **block} if isinstance(block, Mapping) else block)
         if problems:
             raise UserError(problems)
@@ -90,11 +90,11 @@ class Registry:
 
 @dataclass(frozen=True)
 class BlockOf:
-    """In the annotation of an argument: it holds a block of a registry, as in `Annotated[dict, BlockOf(ARCHS)]`.
+    """Annotates an argument that takes a block of a registry, as in `Annotated[dict, BlockOf(ARCHS)]`.
 
     Attributes:
-        default: the type of a block that names none; without it, it must.
-        also: keys that the block may have besides the class's arguments.
+        default: the type of a block that has no `type`; None: `type` is required.
+        also: keys allowed in the block in addition to the class's arguments.
     """
 
     registry: 'Registry'
@@ -104,7 +104,7 @@ class BlockOf:
 
 @dataclass(frozen=True)
 class KeysOf:
-    """In the annotation of an argument: it holds a block of texts with these keys."""
+    """Annotates an argument that takes a mapping of strings with these keys."""
 
     names: tuple[str, ...]
 

@@ -24,13 +24,13 @@ def test_a_part_is_built_by_name_or_alias_and_the_block_stays_as_it_is(parts):
 
 
 def test_two_parts_of_one_name_are_refused(parts):
-    with pytest.raises(ValueError, match='a part called "OldName" is registered already'):
+    with pytest.raises(ValueError, match='a part named "OldName" is already registered'):
         parts.register()(type('OldName', (), {}))
 
 
 @pytest.mark.parametrize(('block', 'said'), [
-    ({'type': 'OldNam'}, 'there is no part "OldNam". Did you mean "OldName"?'),
-    ({'type': 'zzzzz'}, 'there is no part "zzzzz". Known: OldName, Part.'),
+    ({'type': 'OldNam'}, 'unknown part "OldNam". Did you mean "OldName"?'),
+    ({'type': 'zzzzz'}, 'unknown part "zzzzz". Known: OldName, Part.'),
     ({'type': 'Part', 'siez': 3}, 'Part has no argument "siez". Did you mean "size"?'),
     ({'type': 'Part'}, 'Part needs the argument "size"'),
     ({'size': 3}, 'a part needs a block with `type: NAME`'),

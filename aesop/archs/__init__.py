@@ -28,5 +28,5 @@ from aesop.registry import ARCHS
 
 
 def build_network(block: Mapping[str, Any]) -> nn.Module:
-    """The network that a `{type: ..., **arguments}` block describes; UserError where the block is wrong."""
+    """Builds the network of a `{type: ..., **arguments}` block; UserError if the block is invalid."""
     return ARCHS.build(block)

@@ -1,4 +1,4 @@
-"""Networks that were written for other programs, made to keep this project's rules: `scale`, images of any size."""
+"""Adapts networks written for other programs to this project's interface: `scale`, images of any size."""
 
 import functools
 import inspect
@@ -10,21 +10,21 @@ from aesop.archs.layers import pad_to_multiple
 from aesop.errors import UserError
 from aesop.registry import did_you_mean
 
-# What the scale, and the side of what is taken together, are called in constructors of the field.
+# Common names of the scale and the window size in constructors.
 SCALE = ('scale', 'upscale', 'upscaling_factor', 'upscale_factor', 'up_scale', 'sf')
 WINDOW = ('window_size', 'split_size', 'split_size_0', 'split_size_1', 'patch_size')
 
 
-def adapt(cls: type[nn.Module], scale: int | None = None, least: int = 1) -> type[nn.Module]:
-    """A subclass of `cls`, under the same name and with the same tensors, that has a `scale` and takes any size.
+def adapt(cls: type[nn.Module], scale: int | None = None, min_size: int = 1) -> type[nn.Module]:
+    """A subclass of `cls` with the same name and tensors that has a `scale` and accepts images of any size.
 
-    The scale and the windows are told by the constructor's arguments, under whichever of the field's names. Images are
-    reflected at the right and the bottom to whole windows, and the result is cropped.
+    Scale and window size are read from the constructor's arguments, under any of the common names. Images are
+    reflection-padded at the right and bottom to whole windows, and the result is cropped.
 
     Args:
         cls: image to image, (N, C, h, w) -> (N, C', scale * h, scale * w).
-        scale: where the constructor has no such argument.
-        least: side of the smallest image that the network takes; smaller ones are reflected further.
+        scale: used if the constructor has no such argument.
+        min_size: side of the smallest image that the network supports; smaller ones are padded further.
     """
 
     class Adapted(cls):
@@ -41,7 +41,7 @@ def adapt(cls: type[nn.Module], scale: int | None = None, least: int = 1) -> typ
 
         def forward(self, x: Tensor, *others: Any, **options: Any) -> Tensor:
             h, w = x.shape[-2:]
-            multiple = self.step if min(h, w) >= least else max(self.step, least)
+            multiple = self.step if min(h, w) >= min_size else max(self.step, min_size)
             y = super().forward(pad_to_multiple(x, multiple), *others, **options)
             return y[..., : self.scale * h, : self.scale * w] if isinstance(y, Tensor) and y.ndim == 4 else y
 
@@ -51,7 +51,7 @@ def adapt(cls: type[nn.Module], scale: int | None = None, least: int = 1) -> typ
 
 
 def step(arguments: dict[str, Any]) -> int:
-    """The side of the largest window among the arguments of a network; 1 where it has none."""
+    """The side of the largest window among a network's arguments; 1 if it has none."""
     sides = [1]
     for name in WINDOW:
         value = arguments.get(name)
@@ -60,7 +60,7 @@ def step(arguments: dict[str, Any]) -> int:
 
 
 def check_arguments(cls: type[nn.Module], arguments: dict[str, Any]) -> None:
-    """UserError where the constructor of `cls` has no such arguments, or needs others."""
+    """Raises a UserError if the constructor of `cls` does not accept these arguments, or requires others."""
     parameters = inspect.signature(cls).parameters
     if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
         return

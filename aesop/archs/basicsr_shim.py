@@ -1,9 +1,9 @@
-"""Architecture files in BasicSR's style, unmodified: what such a file imports of `basicsr` exists while it is imported.
+"""Runs BasicSR architecture files unmodified: their imports from `basicsr` resolve to stand-ins defined here.
 
     from basicsr.utils.registry import ARCH_REGISTRY
     from basicsr.archs.arch_util import ResidualBlockNoBN, Upsample, default_init_weights, make_layer, ...
 
-Its networks join this project's registry. Afterwards `basicsr` is again what it was: not there, or the real package.
+Their networks join this project's registry. Afterwards `basicsr` is what it was before: absent, or the real package.
 The names and signatures are BasicSR's (https://github.com/XPixelGroup/BasicSR); the code is not.
 """
 
@@ -32,7 +32,7 @@ class ArchRegistry:
             network = adapt(cls)
             if cls.__name__ in ARCHS.names():
                 network.__name__ = f'{cls.__module__}.{cls.__name__}'
-                logger.info('there is a network %s here already: type: %s', cls.__name__, network.__name__)
+                logger.info('a network %s is already registered: use type: %s', cls.__name__, network.__name__)
             ARCHS.register()(network)
             return cls
 
@@ -60,7 +60,7 @@ def default_init_weights(
 
 
 def make_layer(basic_block: Callable[..., nn.Module], num_basic_block: int, **kwarg: Any) -> nn.Sequential:
-    """So many blocks, one after the other."""
+    """A sequence of `num_basic_block` blocks."""
     return nn.Sequential(*(basic_block(**kwarg) for _ in range(num_basic_block)))
 
 
@@ -80,12 +80,12 @@ class ResidualBlockNoBN(nn.Module):
 
 
 class Upsample(nn.Sequential):
-    """Convolution and pixel shuffle: in steps of two for 2, 4, 8, ..., in one step for 3."""
+    """Convolution and pixel shuffle: in steps of 2 for 2, 4, 8, ..., in one step for 3."""
 
     def __init__(self, scale: int, num_feat: int) -> None:
         steps = [3] if scale == 3 else [2] * (scale.bit_length() - 1)
         if scale != 3 and 2 ** len(steps) != scale:
-            raise ValueError(f'scale may be a power of 2, or 3, not {scale}')
+            raise ValueError(f'scale must be 3 or a power of 2, not {scale}')
         pairs = [(conv3x3(num_feat, num_feat * step**2), nn.PixelShuffle(step)) for step in steps]
         super().__init__(*(layer for pair in pairs for layer in pair))
 
@@ -99,8 +99,8 @@ def _ntuple(n: int) -> Callable[[Any], tuple]:
 
 
 @contextmanager
-def present() -> Iterator[None]:
-    """Within it, `basicsr` is this file's."""
+def stand_in() -> Iterator[None]:
+    """Inside, `basicsr` is importable and consists of this file's stand-ins."""
     parts = {
         'basicsr': {},
         'basicsr.utils': {'get_root_logger': lambda *_, **__: logging.getLogger('aesop')},
@@ -121,7 +121,7 @@ def present() -> Iterator[None]:
     before = {name: sys.modules.pop(name) for name in list(sys.modules) if name.split('.')[0] == 'basicsr'}
     for name, content in parts.items():
         module = sys.modules[name] = ModuleType(name)
-        module.__path__ = []  # a package, so that `import basicsr.x` says that there is no x
+        module.__path__ = []  # a package, so that `import basicsr.x` reports that x is missing
         vars(module).update(content)
         package, _, last = name.rpartition('.')
         if package:

@@ -1,8 +1,8 @@
-"""The residual dense block of ESRGAN (Wang et al., ECCVW 2018, figure 4), which most of an RRDB network's time goes to.
+"""The residual dense block of ESRGAN (Wang et al., ECCVW 2018, figure 4), where RRDB networks spend most time.
 
-Each convolution sees a concatenation of all that came before. PyTorch keeps every one of these for the backward pass,
-5 num_feat + 14 num_grow_ch channels with the outputs; here the parts are kept, num_feat + 4 num_grow_ch channels, and
-put together again: a quarter of the memory, in no more time.
+Each convolution takes the concatenation of all previous outputs. PyTorch saves all of these for the backward pass,
+5 num_feat + 14 num_grow_ch channels with the outputs; here only the parts are saved, num_feat + 4 num_grow_ch channels,
+and concatenated again: a quarter of the memory at no extra time.
 """
 
 from typing import Any
@@ -15,7 +15,7 @@ from torch.autograd.function import once_differentiable
 from aesop.archs.layers import conv3x3, init_small_
 
 SLOPE = 0.2  # of the leaky ReLU
-RESIDUAL = 0.2  # factor of what is added to a skip
+RESIDUAL = 0.2  # factor of each residual
 
 
 def is_channels_last(x: Tensor) -> bool:
@@ -23,10 +23,10 @@ def is_channels_last(x: Tensor) -> bool:
 
 
 class ResidualDenseBlock(nn.Module):
-    """Five convolutions, each of which sees all earlier outputs; (N, num_feat, h, w) -> the same shape.
+    """Five densely connected convolutions; (N, num_feat, h, w) -> the same shape.
 
     Attributes:
-        plain: leave the gradients to PyTorch; see `aesop.archs.layers.use_plain`.
+        plain: let autograd compute the gradients; see `aesop.archs.layers.use_plain`.
     """
 
     plain = False
@@ -42,7 +42,9 @@ class ResidualDenseBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         convs = (self.conv1, self.conv2, self.conv3, self.conv4, self.conv5)
-        if torch.is_grad_enabled() and not self.plain and not torch.compiler.is_compiling():  # that finds its own way
+        if (
+            torch.is_grad_enabled() and not self.plain and not torch.compiler.is_compiling()
+        ):  # torch.compile optimises the plain form itself
             inner = [layer for layer in self.modules() if isinstance(layer, nn.Conv2d)]  # some are inside a Sequential
             parameters = tuple(tensor for conv in inner for tensor in (conv.weight, conv.bias))
             if any(t.requires_grad for t in (x, *parameters)):
@@ -54,7 +56,7 @@ class ResidualDenseBlock(nn.Module):
 
 
 class _DenseBlock(torch.autograd.Function):
-    """The same arithmetic with gradients of its own. Under autocast it keeps and computes gradients in its type."""
+    """The same arithmetic with a custom backward pass. Under autocast, tensors are saved in the autocast dtype."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, *parameters: Tensor) -> Tensor:
@@ -63,24 +65,24 @@ class _DenseBlock(torch.autograd.Function):
         for i in range(4):
             outputs.append(F.leaky_relu(F.conv2d(seen, weights[i], biases[i], padding=1), SLOPE, inplace=True))
             seen = torch.cat((seen, outputs[-1]), 1)
-            if i == 0:  # under autocast: once for both passes
+            if i == 0:  # under autocast: cast once for both passes
                 weights = [weight.to(outputs[0].dtype) for weight in weights]
         ctx.frozen = not any(ctx.needs_input_grad[1:])
-        # Frozen convolutions have no use for their inputs: the signs of the outputs are all that the ReLUs need.
+        # Frozen convolutions do not need their inputs, and the ReLUs only need the signs of the outputs.
         ctx.save_for_backward(*weights, *outputs, *(() if ctx.frozen else (x,)))
         return torch.add(x, F.conv2d(seen, weights[-1], biases[-1], padding=1), alpha=RESIDUAL)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        saved = ctx.saved_tensors  # once: a checkpoint gives them only once
+        saved = ctx.saved_tensors  # under checkpointing they can be read only once
         weights, outputs, inputs = saved[:5], saved[5:9], saved[9:]
         dtype = outputs[0].dtype
         of_out = (RESIDUAL * gradient).to(dtype)
-        of_seen: Tensor | None = None  # gradient of the concatenation, from all convolutions that have seen it
+        of_seen: Tensor | None = None  # gradient of the concatenation, from all convolutions that take it
         of_parameters: list[Tensor | None] = []
         for i in (4, 3, 2, 1, 0):
-            if ctx.frozen:  # its values do not matter, so none are written; its layout does
+            if ctx.frozen:  # only the layout matters, so it is left uninitialised
                 n, _, h, w = gradient.shape
                 layout = torch.channels_last if is_channels_last(of_out) else torch.contiguous_format
                 shape = (n, weights[i].shape[1], h, w)

@@ -1,4 +1,4 @@
-"""Discriminators: the VGG-style one (a number an image), the U-Net (one a pixel) and PatchGAN (one a patch)."""
+"""Discriminators: VGG-style (one logit per image), U-Net (one per pixel) and PatchGAN (one per patch)."""
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -12,7 +12,7 @@ from aesop.registry import ARCHS
 class VGGStyleDiscriminator(nn.Module):
     """(N, num_in_ch, input_size, input_size) -> (N, 1) logits (Ledig et al., CVPR 2017, figure 4).
 
-    Each stage halves the size and doubles the channels, up to 8 * num_feat, until 4 to 7 pixels a side are left.
+    Each stage halves the size and doubles the channels, up to 8 * num_feat, until the side is 4 to 7 pixels.
 
     Args:
         num_feat: channels of the first stage.
@@ -23,7 +23,7 @@ class VGGStyleDiscriminator(nn.Module):
         super().__init__()
         self.stages = input_size.bit_length() - 3  # floor(log2(input_size)) - 2
         if self.stages < 1 or input_size % 2**self.stages:
-            raise UserError(f'VGGStyleDiscriminator: input_size may be 64, 128, 192 or 256, not {input_size}')
+            raise UserError(f'VGGStyleDiscriminator: input_size must be 64, 128, 192 or 256, not {input_size}')
         self.input_size = input_size
         channels = num_in_ch
         for stage in range(self.stages):
@@ -42,8 +42,8 @@ class VGGStyleDiscriminator(nn.Module):
         if x.shape[-2:] != (self.input_size, self.input_size):
             h, w = x.shape[-2:]
             raise UserError(
-                f'VGGStyleDiscriminator was built for {self.input_size}x{self.input_size} images and got {h}x{w}: '
-                f'make gt_size and the discriminator agree (VGGStyleDiscriminator128 / 192 / 256, or input_size)'
+                f'VGGStyleDiscriminator expects {self.input_size}x{self.input_size} images, got {h}x{w}: match gt_size '
+                f'and the discriminator (VGGStyleDiscriminator128 / 192 / 256, or input_size)'
             )
         for stage in range(self.stages):
             for half in (0, 1):
@@ -74,8 +74,8 @@ class UNetDiscriminatorSN(nn.Module):
     """(N, num_in_ch, h, w) -> (N, 1, h, w) logits: a U-Net with spectral normalisation (Real-ESRGAN, section 3.3).
 
     Args:
-        num_feat: channels at full size; three halvings double them each.
-        skip_connection: add the features of the way down to those of the same size on the way up.
+        num_feat: channels at full size; each of the three downsamplings doubles them.
+        skip_connection: add the encoder's features to the decoder's of the same size.
     """
 
     def __init__(self, num_in_ch: int = 3, num_feat: int = 64, skip_connection: bool = True) -> None:
@@ -124,7 +124,7 @@ class Discriminator_PatchGAN(nn.Module):
     def __init__(self, input_nc: int = 3, ndf: int = 64, n_layers: int = 3, norm_type: str = 'spectral') -> None:
         super().__init__()
         if norm_type not in ('spectral', 'batch', 'instance', 'batchspectral'):
-            raise UserError(f'norm_type may be spectral, batch, instance or batchspectral, not {norm_type!r}')
+            raise UserError(f'norm_type must be spectral, batch, instance or batchspectral, not {norm_type!r}')
         conv = SpectralConv2d if 'spectral' in norm_type else nn.Conv2d
         norm = nn.InstanceNorm2d if norm_type == 'instance' else nn.BatchNorm2d if 'batch' in norm_type else None
         self.model = nn.Sequential()

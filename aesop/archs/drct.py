@@ -11,14 +11,14 @@ from aesop.archs.window_attention import PixelLinear, SwinBlock
 from aesop.archs.window_network import WindowNetwork, check_sizes
 from aesop.registry import ARCHS
 
-BLOCKS = 5  # of a group, whatever `depths` says
+BLOCKS = 5  # per group, regardless of `depths`
 
 
 class ResidualDenseGroup(nn.Module):
-    """Five blocks, each of which sees all earlier outputs, x 0.2, and a skip; (N, h, w, dim) -> the same shape.
+    """Five densely connected blocks, x 0.2, and a skip; (N, h, w, dim) -> the same shape.
 
-    Block i has dim + (i - 1) * gc channels; `adjust` brings its output to gc channels, that of the last to dim. The
-    second and the fourth have shifted windows, the last two an MLP as wide as their input.
+    Block i has dim + (i - 1) * gc channels; `adjust` maps its output to gc channels, the last one's to dim. The second
+    and fourth have shifted windows, the last two an MLP as wide as their input.
     """
 
     def __init__(
@@ -28,7 +28,7 @@ class ResidualDenseGroup(nn.Module):
         self.again = again
         for i in range(1, BLOCKS + 1):
             width = dim + (i - 1) * gc
-            heads = num_heads - width % num_heads  # the published choice, so that the heads share the channels evenly
+            heads = num_heads - width % num_heads  # as published, so that the heads divide the channels evenly
             swin = SwinBlock(width, heads, window, i % 2 == 0, mlp_ratio=mlp_ratio if i < 4 else 1, **block)
             self.add_module(f'swin{i}', swin)
             self.add_module(f'adjust{i}', PixelLinear(width, gc if i < BLOCKS else dim))
@@ -48,15 +48,15 @@ class DRCT(WindowNetwork):
     """(N, in_chans, h, w) -> (N, in_chans, upscale * h, upscale * w), any h and w.
 
     Args:
-        depths: one entry for each group; every group has five blocks whatever its entry says.
-        num_heads: number of attention heads of each group; its wider blocks have that or fewer.
-        gc: channels that each block of a group adds.
+        depths: one entry per group; every group has five blocks regardless of its value.
+        num_heads: number of attention heads per group; its wider blocks may have fewer.
+        gc: channels added by each block of a group.
         mlp_ratio: hidden channels of the MLPs / their input's, in the first three blocks of a group.
         qkv_bias: biases on queries, keys and values.
         drop_path_rate: stochastic depth; it rises linearly from 0 in the first group. Training only.
         use_checkpoint: recompute the blocks in the backward pass, or those of the first N groups: less memory, more
             time.
-        compress_ratio, squeeze_factor, conv_scale, overlap_ratio: in published option files; they mean nothing.
+        compress_ratio, squeeze_factor, conv_scale, overlap_ratio: in published option files; ignored.
 
     The others are WindowNetwork's.
     """

@@ -1,4 +1,4 @@
-"""What several networks share."""
+"""Building blocks shared by several networks."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -24,7 +24,7 @@ def init_small_(module: nn.Module) -> None:
 
 
 def in_fp32(x: Tensor) -> AbstractContextManager[None]:
-    """A context in which autocast leaves products in fp32, on the device of `x`."""
+    """Disables autocast on the device of `x`."""
     return nullcontext() if x.device.type == 'meta' else torch.autocast(x.device.type, enabled=False)
 
 
@@ -33,9 +33,9 @@ def conv3x3(num_in_ch: int, num_out_ch: int) -> nn.Conv2d:
 
 
 def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
-    """(..., h, w) -> reflected at the right and the bottom until both sides are multiples of `multiple`.
+    """Reflection-pads (..., h, w) at the right and bottom until both sides are multiples of `multiple`.
 
-    A side that is shorter than its padding is reflected to and fro.
+    A side shorter than its padding is reflected back and forth.
     """
     for dim in (-2, -1):
         size = x.shape[dim]
@@ -46,22 +46,22 @@ def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
 
 
 def recomputed_blocks(use_checkpoint: bool | int, blocks: int) -> int:
-    """How many of so many blocks the option `use_checkpoint` means: all (true), none (false) or the first N."""
+    """The number of blocks that `use_checkpoint` recomputes: all (true), none (false) or the first N."""
     return blocks if use_checkpoint is True else int(use_checkpoint)
 
 
 def recompute(again: bool, function: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
-    """function(*inputs); with `again` it runs again in the backward pass instead of keeping activations."""
+    """function(*inputs); with `again`, recomputed in the backward pass instead of saving activations."""
     if again and torch.is_grad_enabled():
         return checkpoint(function, *inputs, use_reentrant=False)
     return function(*inputs)
 
 
 class ConstantConv2d(nn.Module):
-    """A frozen convolution, its tensors non-persistent buffers.
+    """A frozen convolution whose tensors are non-persistent buffers.
 
-    So a frozen network inside a trained one is moved and copied with it, stays out of its `state_dict`, and is unknown
-    to optimisers.
+    A frozen network inside a trained one is thus moved and copied with it, but is neither in its `state_dict` nor seen
+    by optimisers.
     """
 
     weight: Tensor
@@ -82,7 +82,7 @@ class ConstantConv2d(nn.Module):
 
 
 def make_constant(net: nn.Module) -> nn.Module:
-    """`net` with each of its convolutions, of stride 1, as a ConstantConv2d."""
+    """Replaces all convolutions of `net`, of stride 1, with ConstantConv2d."""
     for parent in list(net.modules()):
         for name, layer in list(parent.named_children()):
             if isinstance(layer, nn.Conv2d):
@@ -91,7 +91,7 @@ def make_constant(net: nn.Module) -> nn.Module:
 
 
 def use_plain(net: nn.Module, plain: bool = True) -> nn.Module:
-    """`net`, whose parts with a faster form (dense blocks, window attention, VGG) are computed as they are defined."""
+    """Switches layers that have an optimised form (dense blocks, window attention, VGG) to the plain one."""
     for module in net.modules():
         if hasattr(module, 'plain'):
             module.plain = plain

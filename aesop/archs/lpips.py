@@ -1,4 +1,4 @@
-"""The network of LPIPS (Zhang et al., CVPR 2018), by its authors' package: a metric and a loss use it."""
+"""The network of LPIPS (Zhang et al., CVPR 2018), from its authors' package; used by a metric and a loss."""
 
 import warnings
 
@@ -9,19 +9,19 @@ from aesop.errors import UserError
 from aesop.utils.shapes import shapes_only
 
 BACKBONES = {'alex': 'alexnet', 'vgg': 'vgg16', 'squeeze': 'squeezenet1_1'}
-LEAST_SIDE = {'alex': 31, 'vgg': 16, 'squeeze': 17}  # pixels, below which pooling leaves nothing
+MIN_SIDE = {'alex': 31, 'vgg': 16, 'squeeze': 17}  # pixels; pooling leaves nothing of smaller images
 
 
 def lpips_network(net: str, backbone_weights: str, spatial: bool = False) -> nn.Module:
     """The package's network with its own linear layers; the backbone comes from a local file or torchvision.
 
-    Called with two batches (N, 3, H, W) in [-1, 1] it gives (N, 1, 1, 1), or, with `spatial`, the sum of its layers'
-    maps enlarged to (N, 1, H, W).
+    For two batches (N, 3, H, W) in [-1, 1] it returns (N, 1, 1, 1) or, with `spatial`, the sum of its layers' maps
+    upsampled to (N, 1, H, W).
     """
     import lpips  # heavy, and not needed by the other metrics and losses
 
     with warnings.catch_warnings():
-        warnings.simplefilter('ignore', UserWarning)  # the package uses an old argument of torchvision
+        warnings.simplefilter('ignore', UserWarning)  # the package uses a deprecated argument of torchvision
         # pnet_rand: do not download the backbone
         network = lpips.LPIPS(net=net, pnet_rand=True, spatial=spatial, verbose=False)
     if shapes_only():

@@ -16,14 +16,14 @@ from aesop.registry import ARCHS
 
 
 def without_autocast(device_type: str) -> AbstractContextManager[None]:
-    """Inside, tensors keep their precision. The meta device knows no autocast."""
+    """Disables autocast, which the meta device does not support."""
     return nullcontext() if device_type == 'meta' else torch.autocast(device_type, enabled=False)
 
 
 def orthogonality(weight: Tensor) -> Tensor:
-    """Mean of the squared cosines between the rows of (E, C): 0 for orthogonal ones.
+    """Mean squared cosine between the rows of (E, C): 0 if they are orthogonal.
 
-    The mean is over all E * E pairs, a row with itself counting as 0.
+    The mean is over all E * E pairs; a row paired with itself counts as 0.
     """
     with without_autocast(weight.device.type):
         rows = F.normalize(weight.float(), dim=1)
@@ -34,8 +34,8 @@ def orthogonality(weight: Tensor) -> Tensor:
 def lda(features: Tensor) -> Tensor:
     """Variance within experts plus similarity between them, of features (N, tokens, E, C); the sum over experts.
 
-    Within an expert it is the variance over all its numbers; between two, mean(f_i f_j) / (sum(f_i) sum(f_j) + 1e-5).
-    The sums make the second part about 1e-8 of the first one at the usual sizes.
+    Within an expert it is the variance over all its values; between two, mean(f_i f_j) / (sum(f_i) sum(f_j) + 1e-5).
+    Because of the sums, the second part is about 1e-8 of the first at the usual sizes.
     """
     with without_autocast(features.device.type):
         features = features.float()
@@ -54,15 +54,15 @@ def expert_shares(routing: Tensor) -> Tensor:
 def load_balance(routing: Tensor) -> Tensor:
     """Mean over images and experts of share * mean probability, times E^2 / tokens, of routing (N, tokens, E).
 
-    The share is constant: the gradient passes through the probability. Every image counts by itself, so the mean over
-    ranks of equal batches is the term of the whole batch.
+    The share is constant: the gradient passes through the probability. Images are independent of each other, so the
+    mean over ranks with equal batches equals the term of the whole batch.
     """
     tokens, experts = routing.shape[1:]
     return (expert_shares(routing) * routing.float().mean(1)).mean() * experts**2 / tokens
 
 
 class Scale(nn.Module):
-    """(..., width) times a learned vector, drawn from N(0, 1) at the start."""
+    """(..., width) times a learned vector, initialised from N(0, 1)."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -76,15 +76,15 @@ class Scale(nn.Module):
 class MOD(nn.Module):
     """Mixture of experts as a discriminator: a logit for every 4x4 pixels, from the expert that a router chooses.
 
-    (N, num_in_ch, H, W) gives tokens = floor(H / 4) * floor(W / 4), each of which sees 40x40 pixels. The router sends a
-    token to the most probable expert; experts differ by the features that they see, and share one classifier. sr is
-    judged with the routing of its gt, which the output's `for_sr` holds. The choice passes no gradient: the router
-    learns from the balance term alone, whose gradient is about 1e-8, so routing and terms are computed in fp32.
+    (N, num_in_ch, H, W) gives tokens = floor(H / 4) * floor(W / 4) with a receptive field of 40x40 pixels. The router
+    sends each token to the most probable expert; experts have their own features and share one classifier. sr is judged
+    with the routing of its gt, returned in `for_sr`. The choice passes no gradient: the router learns from the balance
+    term only, whose gradient is about 1e-8, so routing and loss terms are computed in fp32.
 
     Args:
-        num_feat: channels at full size; the features of an expert have four times as many.
+        num_feat: channels at full size; an expert's features have four times as many.
         num_expert: number of experts.
-        orthogonality_weight, lda_weight, balance_weight: of the discriminator's own terms, see the functions above.
+        orthogonality_weight, lda_weight, balance_weight: factors of the discriminator's own loss terms, see above.
     """
 
     def __init__(
@@ -98,10 +98,10 @@ class MOD(nn.Module):
     ) -> None:
         super().__init__()
         if num_expert < 1:
-            raise UserError(f'MOD: num_expert is {num_expert}, and a mixture needs at least one expert')
+            raise UserError(f'MOD: num_expert is {num_expert}, but a mixture needs at least one expert')
         self.weights = {'orthogonality': orthogonality_weight, 'lda': lda_weight, 'balance': balance_weight}
         self.num_expert = num_expert
-        # Published files hold the one classifier under a name for each expert too.
+        # Published files also contain the shared classifier once per expert.
         self.published_aliases = {'classifier.': tuple(f'classifiers.{k}.' for k in range(num_expert))}
         width = 4 * num_feat
         layers = [nn.Conv2d(num_in_ch, num_feat, 3, padding=1), nn.LeakyReLU(0.2, inplace=True)]
@@ -132,13 +132,13 @@ class MOD(nn.Module):
         """Judges images.
 
         Args:
-            x: (N, num_in_ch, H, W), RGB in [0, 1], sides of 4 pixels and more.
-            routing: (N, tokens, E), probabilities of the experts; None: the network routes by itself.
+            x: (N, num_in_ch, H, W), RGB in [0, 1], sides of at least 4 pixels.
+            routing: (N, tokens, E), probabilities of the experts; None: computed by the router.
 
         Returns:
             `logits` (N, tokens, 1) and `features`, a list with those of the chosen experts (N, tokens, 4 * num_feat).
-            Where the network routed by itself also `losses` (its own terms, weighted), `for_sr` (the routing, detached)
-            and `monitor` (`expert_00`, ...: the share of the tokens that each expert was sent).
+            Unless `routing` was given, also `losses` (its own terms, weighted), `for_sr` (the routing, detached) and
+            `monitor` (`expert_00`, ...: the share of tokens routed to each expert).
         """
         tokens = self.tokens(x)
         routed = routing is None

@@ -39,7 +39,7 @@ class MSRResNet(nn.Module):
     ) -> None:
         super().__init__()
         if upscale not in (2, 3, 4):
-            raise UserError(f'MSRResNet exists for upscale 2, 3 and 4, not {upscale}')
+            raise UserError(f'MSRResNet supports upscale 2, 3 and 4, not {upscale}')
         self.scale = upscale
         self.step = 3 if upscale == 3 else 2  # x4 is x2 twice
         self.conv_first = conv3x3(num_in_ch, num_feat)

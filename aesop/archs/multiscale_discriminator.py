@@ -1,4 +1,4 @@
-"""The discriminator of RefVAE: one PatchGAN looks at the image at several sizes."""
+"""The discriminator of RefVAE: one PatchGAN applied to the image at several sizes."""
 
 import torch
 import torch.nn.functional as F
@@ -12,12 +12,12 @@ from aesop.registry import ARCHS
 class MultiScaleDiscriminator(nn.Module):
     """(N, num_in_ch, h, w) -> `logits` (N, L) of all patches of all scales, `features`: a list of activations by scale.
 
-    The same network sees the image at full size, half, a quarter, ... (max pooling); a logit sees 40x40 pixels of its
-    scale. A 256x256 image has 32^2 + 16^2 + 8^2 = 1344 logits, so each scale counts by its size.
+    The same network is applied at full size, half, a quarter, ... (max pooling); the receptive field is 40x40 pixels at
+    each scale. A 256x256 image has 32^2 + 16^2 + 8^2 = 1344 logits, so each scale is weighted by its size.
 
     Args:
-        num_feat: channels of the first layer; three halvings double them.
-        num_scales: how many sizes it looks at.
+        num_feat: channels of the first layer; each of the three downsamplings doubles them.
+        num_scales: number of image sizes.
     """
 
     def __init__(self, num_in_ch: int = 3, num_feat: int = 32, num_scales: int = 3) -> None:
@@ -32,11 +32,11 @@ class MultiScaleDiscriminator(nn.Module):
             nn.init.normal_(conv.weight, std=0.02)
             nn.init.zeros_(conv.bias)
         for conv in (self.conv1, self.conv2, self.conv3):
-            conv.bias.requires_grad_(False)  # the normalisation takes it off again: its gradient is rounding noise
+            conv.bias.requires_grad_(False)  # removed by the normalisation: its gradient is rounding noise
 
     def forward(self, x: Tensor) -> dict[str, Tensor | list[list[Tensor]]]:
         height, width = (-(-side // 2 ** (self.num_scales - 1)) // 8 for side in x.shape[-2:])
-        if height * width < 2:  # logits at the smallest scale: of a single one, normalisation leaves nothing
+        if height * width < 2:  # instance normalisation of a single logit would leave nothing
             raise UserError(
                 f'MultiScaleDiscriminator: an image of {x.shape[-1]}x{x.shape[-2]} pixels is too small for '
                 f'{self.num_scales} scales: set gt_size to {2 ** (self.num_scales + 3)} or more, or lower num_scales'

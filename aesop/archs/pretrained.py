@@ -1,7 +1,7 @@
-"""Networks from files that say what they are: the header of a safetensors file holds the block of its network.
+"""Loads networks from self-describing files: the header of a safetensors file contains the block of its network.
 
 Metadata of such a file: `architecture`, the network's block `{"type": ..., ...}` as JSON; `scale`; `recipe_sha256`, the
-hash of the option file it was trained with, where there was one.
+hash of the option file it was trained with, if any.
 """
 
 import json
@@ -13,14 +13,14 @@ from typing import Any
 from torch import nn
 
 from aesop.archs import build_network
-from aesop.errors import UserError, at
+from aesop.errors import UserError, error_context
 from aesop.utils import safetensors
-from aesop.utils.checkpoint import StateDict, find_weights, fit, network_state_dict, read_weights, save_network
+from aesop.utils.checkpoint import StateDict, find_weights, load_params, network_state_dict, read_weights, save_network
 from aesop.utils.hub import DEFAULT_FILE, upload_folder
 
 
 def architecture_of(path: Path) -> dict[str, Any] | None:
-    """The block in the header of a safetensors file; None where it has none, or the file is of another format.
+    """The network block in the header of a safetensors file; None if it has none, or for other formats.
 
     Raises:
         UserError: the header cannot be read.
@@ -33,20 +33,20 @@ def architecture_of(path: Path) -> dict[str, Any] | None:
     except (OSError, ValueError) as error:
         raise UserError(f'{path} is damaged ({error}): copy or download it again') from error
     if block is not None and not (isinstance(block, dict) and isinstance(block.get('type'), str)):
-        raise UserError(f'{path}: `architecture` in its header is no block of a network: {text[:100]}')
+        raise UserError(f'{path}: `architecture` in its header is not a network block: {text[:100]}')
     return block
 
 
 def metadata(block: Mapping[str, Any], scale: int | None, **others: str) -> dict[str, str]:
-    """The metadata for a file with the weights of the network `block`."""
+    """The metadata of a file with weights of the network `block`."""
     return {'architecture': json.dumps(block, default=dict), **({'scale': str(scale)} if scale else {}), **others}
 
 
 def save_pretrained(net: nn.Module, block: dict[str, Any], path: str | Path, state: StateDict | None = None) -> None:
-    """Writes `net`'s weights (or `state`) to a safetensors file that `from_pretrained` opens by itself.
+    """Writes `net`'s weights (or `state`) to a safetensors file that `from_pretrained` can load by itself.
 
     Args:
-        block: what `build_network` made `net` of.
+        block: the block that `net` was built from.
     """
     save_network(path, state or network_state_dict(net), metadata=metadata(block, getattr(net, 'scale', None)))
 
@@ -54,16 +54,16 @@ def save_pretrained(net: nn.Module, block: dict[str, Any], path: str | Path, sta
 def from_pretrained(
     weights: str | Path, architecture: dict[str, Any] | None = None, key: str = 'params_ema'
 ) -> nn.Module:
-    """The network that a file of weights holds, on the CPU in evaluation mode.
+    """Loads a network from a weights file, on the CPU in evaluation mode.
 
     Args:
         weights: a path, a name in `aesop/weights` or `weights.yml`, or `hf://owner/repository[@revision][/file]`.
-        architecture: block of the network `{type: ..., **arguments}`, for files whose header does not say it. An
+        architecture: block of the network `{type: ..., **arguments}`, for files whose header does not contain it. An
             RRDB auto-encoder is recognised by its tensors.
-        key: entry of a `.pth` file: params_ema, or where it is missing params.
+        key: entry of a `.pth` file: params_ema, or params if it is missing.
 
     Raises:
-        UserError: no such file, or it does not say what network it is of.
+        UserError: the file was not found, or its network is unknown.
     """
     path = find_weights(weights)
     state = None
@@ -73,17 +73,17 @@ def from_pretrained(
         block = rrdb_autoencoder(state)
     if block is None:
         raise UserError(
-            f'{path} does not say what network it is of: give `architecture={{"type": ..., ...}}`, or a safetensors '
-            'file with this block in its header'
+            f'{path} does not describe its network: pass `architecture={{"type": ..., ...}}`, or a safetensors file '
+            'with this block in its header'
         )
-    with at(f'{path}: architecture'):
+    with error_context(f'{path}: architecture'):
         net = build_network(block)
-    fit(net, state or read_weights(path, key)[0], path)
+    load_params(net, state or read_weights(path, key)[0], path)
     return net.requires_grad_(False).eval()
 
 
 def rrdb_autoencoder(state: StateDict) -> dict[str, Any] | None:
-    """The block of an auto-encoder whose decoder is an RRDBNet of today's names, or None for any other network."""
+    """The block of an auto-encoder whose decoder is an RRDBNet with current names, or None for any other network."""
     stem = state.get('encoder.0.0.weight', state.get('conv_first.0.weight'))
     prefix = 'encoder.2.' if 'encoder.2.0.rdb1.conv1.weight' in state else 'body.'  # a file has one or both
     needed = {f'decoder.{name}.weight' for name in ('conv_first', 'body.0.rdb1.conv1', 'conv_up2')}
@@ -115,10 +115,10 @@ def _blocks(state: StateDict, prefix: str) -> int:
 def push_to_hub(
     net: nn.Module, block: dict[str, Any], repository: str, private: bool = False, card: str | None = None
 ) -> str:
-    """Uploads a network to `hf://repository`; a run is better uploaded with `aesop publish`, which writes a full card.
+    """Uploads a network to `hf://repository`; for a run, prefer `aesop publish`, which writes a full model card.
 
     Args:
-        block: what `build_network` made `net` of.
+        block: the block that `net` was built from.
         repository: `owner/name`.
         card: text of README.md.
 

@@ -1,4 +1,4 @@
-"""RefVAE (Liu et al., CVPR Workshops 2021): super-resolution with a conditional VAE, which a reference image steers."""
+"""RefVAE (Liu et al., CVPR Workshops 2021): super-resolution with a conditional VAE guided by a reference image."""
 
 from typing import ClassVar
 
@@ -13,7 +13,7 @@ from aesop.registry import ARCHS
 
 FEATURE = 'relu4_1'  # of VGG-19: an eighth of the image's size
 STRIDE = 8
-CODE = (64, 16, 16)  # channels and size of the feature map that is encoded, whatever the size of the reference
+CODE = (64, 16, 16)  # channels and size of the encoded feature map, for references of any size
 
 
 class ResidualBlock(nn.Module):
@@ -30,26 +30,26 @@ class ResidualBlock(nn.Module):
 
 @ARCHS.register('VAE_v3_8x', 'VAE_v3_4x')
 class RefVAE(nn.Module):
-    """Super-resolution of many solutions: (N, 3, h, w) and a reference -> `sr` (N, 3, scale * h, scale * w).
+    """Super-resolution with many solutions: (N, 3, h, w) and a reference -> `sr` (N, 3, scale * h, scale * w).
 
     VGG features of the reference are encoded as a normal distribution (`mu`, `logvar`). A code drawn from it is
-    decoded, and modulated by two maps made of the features of the LR image. The code is stretched over the whole image,
-    so tiles of an image are not what the whole image would be there.
+    decoded and modulated by two maps computed from the features of the LR image. The code is stretched over the whole
+    image, so the network cannot be applied in tiles.
 
     Images are RGB in [0, 1]; `sr` is not clamped. Names and shapes of the state dict are those of the published
-    checkpoints (`VAE_v3_8x`, `VAE_v3_4x`: one architecture for both scales), which hold no VGG.
+    checkpoints (`VAE_v3_8x`, `VAE_v3_4x`: one architecture for both scales), which do not contain the VGG.
 
     Args:
-        scale: factor of the bicubic enlargement that the network starts from: 8 or 4.
-        num_feat: channels at an eighth of the output's size; the image decoder halves them at each doubling.
-        num_latent: numbers of the code.
+        scale: factor of the initial bicubic upsampling: 8 or 4.
+        num_feat: channels at an eighth of the output's size; the image decoder halves them at each upsampling.
+        num_latent: length of the code.
         vgg_weights: file of the VGG-19 encoder: the published `vgg_r41.pth` or a torchvision state dict; 'imagenet' for
             torchvision's own.
-        vgg_width: channels of the VGG's first block, if its weights are of a narrower network.
+        vgg_width: channels of the VGG's first block, for weights of a narrower network.
     """
 
-    takes: ClassVar[tuple[str, ...]] = ('lq', 'ref', 'noise')
-    whole: ClassVar[bool] = True
+    inputs: ClassVar[tuple[str, ...]] = ('lq', 'ref', 'noise')
+    no_tiling: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class RefVAE(nn.Module):
             raise UserError(f'RefVAE: num_feat is {num_feat}; set it to a multiple of {STRIDE}')
         self.scale = scale
         self.noise_shape = (num_latent,)
-        # Frozen, and a file of its own
+        # Frozen, with weights in a separate file
         vgg = VGGFeatures([FEATURE], weights=vgg_weights, padding_mode='reflect', width=vgg_width)
         self.vgg = make_constant(vgg)
 
@@ -91,9 +91,9 @@ class RefVAE(nn.Module):
         width = num_feat // STRIDE
         self.decoder = nn.Sequential(*layers, nn.Conv2d(width, width, 1), nn.LeakyReLU(), conv3x3(width, 3))
 
-        self.bn = nn.BatchNorm1d(num_latent)  # in the published checkpoints; nothing uses it
+        self.bn = nn.BatchNorm1d(num_latent)  # in the published checkpoints, but unused
         self.bn.requires_grad_(False)
-        # The normalisation takes them off again: their gradients are rounding noise, which Adam makes steps of
+        # Removed by the normalisation: their gradients are rounding noise, which Adam would turn into steps
         for conv in (self.init_feat[0], self.init_feat[3]):
             conv.bias.requires_grad_(False)
 
@@ -102,9 +102,9 @@ class RefVAE(nn.Module):
 
         Args:
             lq: (N, 3, h, w) of any size.
-            ref: (N, 3 or 1, H, W) of any size; without it, the LR image is its own reference.
-            noise: (N, num_latent) from N(0, 1): the code is mu + noise * exp(logvar / 2). Without it, it is drawn in
-                training mode, and the code is mu otherwise.
+            ref: (N, 3 or 1, H, W) of any size; None: the LR image is its own reference.
+            noise: (N, num_latent) from N(0, 1): the code is mu + noise * exp(logvar / 2). None: drawn in training mode;
+                in evaluation mode the code is mu.
         """
         enlarged, feature = self._enlarge(lq)
         mu, logvar = self._posterior(feature) if ref is None else self.encode(ref)
@@ -116,21 +116,21 @@ class RefVAE(nn.Module):
     def encode(self, ref: Tensor) -> tuple[Tensor, Tensor]:
         """(N, 3 or 1, H, W) -> mean and log variance of the code, (N, num_latent) each."""
         ref = ref.expand(-1, 3, -1, -1)
-        if min(ref.shape[-2:]) < 2 * STRIDE:  # less has no neighbours to reflect after three poolings
+        if min(ref.shape[-2:]) < 2 * STRIDE:  # smaller ones cannot be reflection-padded after three poolings
             ref = F.interpolate(ref, [max(size, 2 * STRIDE) for size in ref.shape[-2:]], mode='bilinear')
         return self._posterior(self.vgg(ref)[FEATURE])
 
     def decode(self, lq: Tensor, z: Tensor) -> Tensor:
-        """The image for a code of one's own, e.g. from N(0, I): (N, 3, h, w), (N, num_latent) -> `sr`."""
+        """Decodes a given code, e.g. drawn from N(0, I): (N, 3, h, w), (N, num_latent) -> `sr`."""
         return self._decode(*self._enlarge(lq), z)
 
     def masks(self, feature: Tensor) -> tuple[Tensor, Tensor]:
-        """What is added to the decoded code and what it is multiplied with (plus 1), from the LR image's feature."""
+        """Shift and scale (minus 1) of the decoded code, computed from the LR image's feature."""
         shift, scale = self.mask(feature).chunk(2, dim=1)
         return shift, scale
 
     def _enlarge(self, lq: Tensor) -> tuple[Tensor, Tensor]:
-        """The LR image at the output's size, and its VGG feature, of sides rounded up."""
+        """The LR image upsampled to the output size, and its VGG feature, with sides rounded up."""
         enlarged = F.interpolate(lq, scale_factor=self.scale, mode='bicubic', align_corners=False)
         padded = pad_to_multiple(enlarged, STRIDE if min(enlarged.shape[-2:]) > STRIDE else 2 * STRIDE)
         return enlarged, self.vgg(padded)[FEATURE]

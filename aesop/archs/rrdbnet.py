@@ -31,14 +31,14 @@ class RRDB(nn.Module):
 class RRDBNet(nn.Module):
     """(N, num_in_ch, h, w) -> (N, num_out_ch, scale * h, scale * w).
 
-    The trunk always works at a quarter of the output's size (x8: an eighth). For x2 and x1 the input is therefore
-    pixel-unshuffled first (Real-ESRGAN, section 3.4); sides that this does not divide are reflected and cropped again.
+    The trunk always works at a quarter of the output size (x8: an eighth). For x2 and x1 the input is therefore
+    pixel-unshuffled first (Real-ESRGAN, section 3.4); sides are padded to a multiple of its factor and cropped again.
 
     Args:
         scale: 1, 2, 4 or 8.
         num_feat: channels of the trunk.
         num_block: number of RRDBs.
-        num_grow_ch: channels that each convolution of a dense block adds.
+        num_grow_ch: channels added by each convolution of a dense block.
         use_checkpoint: recompute the RRDBs in the backward pass, or the first N: less memory, more time.
     """
 
@@ -54,7 +54,7 @@ class RRDBNet(nn.Module):
     ) -> None:
         super().__init__()
         if scale not in (1, 2, 4, 8):
-            raise UserError(f'RRDBNet exists for scale 1, 2, 4 and 8, not {scale}')
+            raise UserError(f'RRDBNet supports scales 1, 2, 4 and 8, not {scale}')
         self.scale, self.recomputed = scale, recomputed_blocks(use_checkpoint, num_block)
         self.unshuffle = max(4 // scale, 1)
         self.conv_first = conv3x3(num_in_ch * self.unshuffle**2, num_feat)

@@ -13,7 +13,7 @@ from aesop.registry import ARCHS
 
 class PlusDenseBlock(ResidualDenseBlock):
     """ESRGAN+'s dense block (Rakotonirina and Rasoanaivo, ICASSP 2020, figure 3): two more residuals, from the input
-    to the second convolution's output and from there to the fourth's. Its noise, used in training alone, is left out.
+    to the second convolution's output and from there to the fourth's. Its noise, used only in training, is omitted.
     """
 
     def __init__(self, num_feat: int, num_grow_ch: int) -> None:
@@ -31,7 +31,7 @@ class PlusDenseBlock(ResidualDenseBlock):
 
 
 class LegacyRRDB(nn.Module):
-    """An RRDB whose parts are called RDB1.conv1, or with `wrapped` RDB1.conv1.0 as in the files of 2018."""
+    """An RRDB whose layers are named RDB1.conv1 or, with `wrapped`, RDB1.conv1.0 as in the files of 2018."""
 
     def __init__(self, num_feat: int, num_grow_ch: int, wrapped: bool = False, plus: bool = False) -> None:
         super().__init__()
@@ -54,7 +54,7 @@ class RRDBNet_LEGACY(nn.Module):
     Args:
         nf: channels of the trunk.
         nb: number of RRDBs.
-        gc: channels that each convolution of a dense block adds.
+        gc: channels added by each convolution of a dense block.
         sf: the scale: 1, 2, 4 or 8.
         plus: ESRGAN+'s dense blocks, with two more residuals each.
     """
@@ -71,7 +71,7 @@ class RRDBNet_LEGACY(nn.Module):
     ) -> None:
         super().__init__()
         if sf not in (1, 2, 4, 8):
-            raise UserError(f'RRDBNet_LEGACY and RRDB_BSRGANNet exist for sf 1, 2, 4 and 8, not {sf}')
+            raise UserError(f'RRDBNet_LEGACY and RRDB_BSRGANNet support sf 1, 2, 4 and 8, not {sf}')
         self.scale = sf
         self.conv_first = conv3x3(in_nc, nf)
         self.RRDB_trunk = nn.Sequential(*(LegacyRRDB(nf, gc, plus=plus) for _ in range(nb)))

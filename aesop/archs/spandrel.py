@@ -1,6 +1,6 @@
 """The architectures of the package spandrel (HAT, DAT, SPAN, RealPLKSR, ATD, ...), `pip install "aesop-sr[spandrel]"`.
 
-All that the package itself holds are under permissive licences.
+All architectures in the package itself have permissive licences.
 """
 
 import importlib
@@ -19,21 +19,21 @@ from aesop.utils.checkpoint import COMPUTED, StateDict
 
 logger = logging.getLogger(__name__)
 
-LEAST = 16  # side of the smallest image that all of them take, by their size requirements
-OURS = ('ESRGAN', 'SwinIR', 'DRCT', 'Compact')  # these are trained here by networks of our own
+MIN_SIZE = 16  # side of the smallest image that all of them support
+OURS = ('ESRGAN', 'SwinIR', 'DRCT', 'Compact')  # implemented by networks of this project
 
 
 @ARCHS.register()
 def Spandrel(arch: str, **arguments: Any) -> nn.Module:
-    """A network of spandrel, with its tensors under their published names: spandrel opens the weights that are saved.
+    """A network of spandrel, with its tensors under their published names: spandrel can load the saved weights.
 
     Args:
-        arch: its class, e.g. HAT, DAT, SPAN, RealPLKSR, ATD, OmniSR, RGT.
+        arch: name of the class, e.g. HAT, DAT, SPAN, RealPLKSR, ATD, OmniSR, RGT.
         arguments: the arguments of that class, under its own names (`upscale`, `upscaling_factor`, ...).
 
     Raises:
         Unavailable: the package is not installed.
-        UserError: there is no such architecture, or it takes other arguments.
+        UserError: the architecture is unknown, or it does not accept the arguments.
     """
     known = classes()
     if arch not in known:
@@ -42,14 +42,21 @@ def Spandrel(arch: str, **arguments: Any) -> nn.Module:
         )
     check_arguments(known[arch], arguments)
     try:
-        with torch.device('cpu'):  # some compute numbers that PyTorch's meta device does not have
-            net = adapt(known[arch], FIXED_SCALES.get(arch), LEAST)(**arguments)
+        with torch.device('cpu'):  # some compute values, which the meta device does not support
+            net = adapt(known[arch], FIXED_SCALES.get(arch), MIN_SIZE)(**arguments)
         return net.to(torch.empty(0).device)
     except (AssertionError, TypeError, ValueError, KeyError, IndexError, RuntimeError, NotImplementedError) as error:
-        raise UserError(f'spandrel cannot build {arch} of these arguments: {error or type(error).__name__}') from error
+        raise UserError(
+            f'spandrel cannot build {arch} with these arguments: {error or type(error).__name__}'
+        ) from error
 
 
-FIXED_SCALES = {'UpCunet2x': 2, 'UpCunet2x_fast': 2, 'UpCunet3x': 3, 'UpCunet4x': 4}  # told by their names alone
+FIXED_SCALES = {
+    'UpCunet2x': 2,
+    'UpCunet2x_fast': 2,
+    'UpCunet3x': 3,
+    'UpCunet4x': 4,
+}  # not an argument: part of the name
 
 
 def _package() -> Any:
@@ -73,9 +80,9 @@ def classes() -> dict[str, type[nn.Module]]:
 
 
 def identify(state: StateDict) -> tuple[dict[str, Any], StateDict] | None:
-    """The block `{type: Spandrel, ...}` of the network that has these tensors, and these as it takes them.
+    """The block `{type: Spandrel, ...}` of the network with these tensors, and the tensors under its names.
 
-    None where spandrel is not installed or does not know the network, or where it is one of ours.
+    None if spandrel is not installed or does not recognise the network, or if the network is one of ours.
     """
     try:
         package = _package()
@@ -91,8 +98,8 @@ def identify(state: StateDict) -> tuple[dict[str, Any], StateDict] | None:
         return None
     try:
         net = support.architecture.load(state).model
-    except Exception as error:  # it guesses the arguments from the tensors, and where it is wrong anything may happen
-        logger.warning('spandrel takes this for %s, but: %s', support.architecture.name, error)
+    except Exception as error:  # it guesses the arguments from the tensors; a wrong guess can raise anything
+        logger.warning('spandrel detected %s but failed to load it: %s', support.architecture.name, error)
         return None
     name = next(name for name, cls in classes().items() if cls is type(net))
     parameters = inspect.signature(classes()[name]).parameters

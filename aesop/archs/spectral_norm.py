@@ -8,7 +8,7 @@ from aesop.archs.layers import in_fp32
 
 
 class SpectralConv2d(nn.Conv2d):
-    """A convolution whose weight is divided by its largest singular value, estimated by one power iteration a pass.
+    """A convolution whose weight is divided by its largest singular value, estimated by one power iteration per pass.
 
     In training each forward pass refines the singular vectors `weight_u` and `weight_v`. They stay in fp32 under
     autocast: rounded vectors would not converge.
@@ -28,8 +28,11 @@ class SpectralConv2d(nn.Conv2d):
         self.register_buffer('weight_v', F.normalize(weight.new_empty(columns).normal_(), dim=0, eps=1e-12))
 
     def normalised(self) -> Tensor:
-        """The weight divided by its largest singular value, as the vectors know it."""
-        u, v = self.weight_u.clone(), self.weight_v.clone()  # a later pass may move them before this one's backward
+        """The weight divided by the current estimate of its largest singular value."""
+        u, v = (
+            self.weight_u.clone(),
+            self.weight_v.clone(),
+        )  # a later forward pass may update them before this one's backward
         return self.weight_orig / torch.dot(u, torch.mv(self.weight_orig.flatten(1), v))
 
     def forward(self, x: Tensor) -> Tensor:

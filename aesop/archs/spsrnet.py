@@ -11,7 +11,7 @@ from aesop.archs.rrdbnet_legacy import LegacyRRDB
 from aesop.errors import UserError
 from aesop.registry import ARCHS
 
-TAPS = (5, 10, 15, 20)  # RRDBs of the trunk after which the gradient branch looks at its features
+TAPS = (5, 10, 15, 20)  # RRDBs of the trunk whose outputs feed the gradient branch
 
 
 def gradient_filters() -> tuple[Tensor, Tensor]:
@@ -22,12 +22,14 @@ def gradient_filters() -> tuple[Tensor, Tensor]:
 
 
 class GradientMap(nn.Module):
-    """(N, C, h, w) -> (N, C, h, w): length of each channel's gradient (section 3.1); the image is zero outside."""
+    """(N, C, h, w) -> (N, C, h, w): magnitude of each channel's gradient (section 3.1), with zero padding."""
 
     def __init__(self) -> None:
         super().__init__()
         vertical, horizontal = gradient_filters()
-        self.weight_h = nn.Parameter(horizontal, requires_grad=False)  # parameters in published files, never trained
+        self.weight_h = nn.Parameter(
+            horizontal, requires_grad=False
+        )  # parameters in published files, but never trained
         self.weight_v = nn.Parameter(vertical, requires_grad=False)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -47,7 +49,7 @@ def upsampling(num_feat: int) -> list[nn.Module]:
 
 
 class Trunk(nn.Module):
-    """The RRDBs, a last convolution and a skip; returns its output and the features at TAPS."""
+    """RRDBs, a last convolution and a skip; returns the output and the features at TAPS."""
 
     def __init__(self, num_feat: int, num_block: int, num_grow_ch: int) -> None:
         super().__init__()
@@ -69,18 +71,18 @@ class SPSRNet(nn.Module):
 
     Args:
         nf: channels of both branches.
-        nb: number of RRDBs of the trunk, 20 or more: the gradient branch looks at the 5th, 10th, 15th and 20th.
-        gc: channels that each convolution of a dense block adds.
+        nb: number of RRDBs of the trunk, at least 20: the gradient branch uses the 5th, 10th, 15th and 20th.
+        gc: channels added by each convolution of a dense block.
     """
 
     scale = 4
-    on_request = ('branch',)
-    published_aliases = {'model.8.': 'HR_conv0_new.0.'}  # a published checkpoint holds this convolution twice
+    optional_outputs = ('branch',)
+    published_aliases = {'model.8.': 'HR_conv0_new.0.'}  # published checkpoints contain this convolution twice
 
     def __init__(self, in_nc: int = 3, out_nc: int = 3, nf: int = 64, nb: int = 23, gc: int = 32) -> None:
         super().__init__()
         if nb < TAPS[-1]:
-            raise UserError(f'SPSRNet needs nb of {TAPS[-1]} or more, not {nb}: its gradient branch looks that deep')
+            raise UserError(f'SPSRNet needs nb >= {TAPS[-1]}, not {nb}: its gradient branch uses that many blocks')
         self.model = nn.Sequential(conv3x3(in_nc, nf), Trunk(nf, nb, gc), *upsampling(nf), conv3x3(nf, nf), lrelu())
         self.HR_conv1_new = nn.Sequential(conv3x3(nf, nf))
 
@@ -99,7 +101,7 @@ class SPSRNet(nn.Module):
         self.f_HR_conv1 = nn.Sequential(conv3x3(nf, out_nc))
 
     def forward(self, x: Tensor, also: Sequence[str] = ()) -> Tensor | dict[str, Tensor]:
-        """The SR image; with `also=('branch',)` {'sr': image, 'branch': its gradient map as the branch restores it}."""
+        """The SR image; with `also=('branch',)`, {'sr': image, 'branch': the gradient map restored by the branch}."""
         feat, tapped = self.model[1](self.model[0](x))
         feat = self.HR_conv1_new(self.model[2:](feat))
 

@@ -21,7 +21,7 @@ class SRVGGNetCompact(nn.Module):
     Args:
         num_feat: channels of the hidden layers.
         num_conv: number of convolutions between the first and the last.
-        upscale: the scale, any whole number.
+        upscale: the scale, any integer.
         act_type: relu, prelu or leakyrelu.
     """
 
@@ -36,7 +36,7 @@ class SRVGGNetCompact(nn.Module):
     ) -> None:
         super().__init__()
         if act_type not in ACTIVATIONS:
-            raise UserError(f'SRVGGNetCompact: act_type may be {", ".join(ACTIVATIONS)}, not {act_type!r}')
+            raise UserError(f'SRVGGNetCompact: act_type must be {", ".join(ACTIVATIONS)}, not {act_type!r}')
         self.scale = upscale
         widths = [num_in_ch] + [num_feat] * (num_conv + 1)
         hidden = [

@@ -11,7 +11,7 @@ from aesop.registry import ARCHS
 
 
 class ResidualSwinGroup(nn.Module):
-    """Blocks whose windows shift in turn, a convolution and a skip (section 3.2); (N, h, w, C) -> the same shape."""
+    """Blocks with alternately shifted windows, a convolution and a skip (section 3.2); keeps the shape (N, h, w, C)."""
 
     def __init__(self, blocks: Sequence[SwinBlock], dim: int, resi_connection: str, again: bool) -> None:
         super().__init__()
@@ -35,7 +35,7 @@ class SwinIR(WindowNetwork):
         num_heads: number of attention heads of each group.
         mlp_ratio: hidden channels of the MLPs / embed_dim.
         qkv_bias: biases on queries, keys and values.
-        drop_path_rate: stochastic depth of the last block; it rises linearly from 0 at the first. Training only.
+        drop_path_rate: stochastic depth of the last block, rising linearly from 0 at the first. Training only.
         use_checkpoint: recompute the blocks in the backward pass, or those of the first N groups: less memory, more
             time.
 

@@ -23,22 +23,22 @@ def layer_order(vgg_type: str) -> list[str]:
 
 
 class VGGFeatures(nn.Module):
-    """(N, 3, h, w) RGB -> {name: feature}; frozen, always in eval mode, and no deeper than the deepest layer asked for.
+    """(N, 3, h, w) RGB -> {name: feature}; frozen, always in eval mode, and truncated after the deepest layer needed.
 
-    Gradients flow to the input, none to the weights.
+    Gradients flow to the input but not to the weights.
 
     Args:
         layer_names: layers to return: convK_J is taken before its ReLU, reluK_J after it, poolK after the pooling.
         vgg_type: vgg19 or vgg16.
         use_input_norm: the input is in [0, 1] and is normalised with ImageNet's mean and standard deviation.
-        range_norm: the input is in [-1, 1] and is brought to [0, 1] first.
-        weights: see `backbone_state_dict`. A file may hold a first 1x1 convolution of the input (`vgg_r41.pth` does),
-            which then takes the place of the normalisation.
-        padding_mode: of the convolutions: zeros, as the network was trained, or reflect, as style transfer has it.
-        width: channels of the first block; VGG has 64, other widths need weights of their own.
+        range_norm: the input is in [-1, 1] and is mapped to [0, 1] first.
+        weights: see `backbone_state_dict`. A file may contain an initial 1x1 convolution (`vgg_r41.pth` does), which
+            then replaces the normalisation.
+        padding_mode: of the convolutions: zeros, as in training, or reflect, as in style transfer.
+        width: channels of the first block; VGG has 64, other widths need matching weights.
 
     Attributes:
-        plain: keep what comes before every ReLU; see `aesop.archs.layers.use_plain`.
+        plain: do not apply ReLUs in place; see `aesop.archs.layers.use_plain`.
     """
 
     plain = False
@@ -57,13 +57,13 @@ class VGGFeatures(nn.Module):
     ) -> None:
         super().__init__()
         if vgg_type not in CONVS_PER_BLOCK:
-            raise UserError(f'vgg_type may be {" or ".join(CONVS_PER_BLOCK)}, not {vgg_type!r}')
+            raise UserError(f'vgg_type must be {" or ".join(CONVS_PER_BLOCK)}, not {vgg_type!r}')
         order = layer_order(vgg_type)
         unknown = [name for name in layer_names if name not in order]
         if unknown:
             raise UserError(f'{vgg_type} has no layer "{name}".{did_you_mean(name, order)}' for name in unknown)
         if not layer_names:
-            raise UserError(f'no layer of {vgg_type} is named: give at least one, e.g. conv5_4')
+            raise UserError(f'no layer of {vgg_type} given: name at least one, e.g. conv5_4')
         self.layer_names = list(layer_names)
         self.use_input_norm, self.range_norm = use_input_norm, range_norm
         self.order = order[: 1 + max(map(order.index, layer_names))]
@@ -102,7 +102,7 @@ class VGGFeatures(nn.Module):
         self.requires_grad_(False).eval()
 
     def train(self, mode: bool = True) -> 'VGGFeatures':
-        """Stays in eval mode whatever `mode` is: the network is frozen."""
+        """Stays in eval mode: the network is frozen."""
         return super().train(False)
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:

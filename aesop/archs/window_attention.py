@@ -1,6 +1,6 @@
-"""Self-attention inside windows that shift from block to block (Swin Transformer, Liu et al., ICCV 2021, section 3.2).
+"""Self-attention in shifted windows (Swin Transformer, Liu et al., ICCV 2021, section 3.2).
 
-Features are (N, h, w, C) with sides that are multiples of the window's.
+Features are (N, h, w, C); h and w are multiples of the window size.
 """
 
 import math
@@ -21,14 +21,14 @@ def to_windows(x: Tensor, window: int) -> Tensor:
 
 def from_windows(x: Tensor, h: int, w: int, window: int) -> Tensor:
     """The inverse of `to_windows`."""
-    n, channels = x.shape[0], x.shape[-1]  # not len(x): an export would take it for a constant
+    n, channels = x.shape[0], x.shape[-1]  # not len(x), which an export would treat as a constant
     return x.view(n, h // window, w // window, window, window, channels).transpose(2, 3).reshape(n, h, w, channels)
 
 
 def shift_mask(h: int, w: int, window: int, device: torch.device | None = None) -> Tensor:
     """(windows, window^2, window^2) to add to the scores of windows shifted by half their side: 0 or -100.
 
-    Rolling brings opposite borders of the image into one window; pixels that are no neighbours must not see each other.
+    Rolling brings opposite borders of the image into one window; pixels that are not neighbours must be masked.
     """
 
     def region(size: int) -> Tensor:
@@ -41,25 +41,27 @@ def shift_mask(h: int, w: int, window: int, device: torch.device | None = None) 
 
 
 def relative_position_index(window: int) -> Tensor:
-    """(window^2, window^2): the row of the bias table for each pair of pixels, a number for each offset (dy, dx)."""
+    """(window^2, window^2): the row of the bias table for each pair of pixels, one per offset (dy, dx)."""
     y, x = torch.meshgrid(torch.arange(window), torch.arange(window), indexing='ij')
     dy, dx = (c.flatten()[:, None] - c.flatten() + window - 1 for c in (y, x))
     return dy * (2 * window - 1) + dx
 
 
-# What the fused kernels that take a bias want the channels of a head to be a multiple of (SwinIR's heads have 30).
+# Fused kernels with a bias need the channels per head to be a multiple of this (SwinIR's heads have 30).
 ALIGNMENT = {'cuda': 8}
 
 
 def fused_attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
     """softmax(q k^T / sqrt(dim) + bias) v; (N, heads, pixels, dim) each, `bias` (heads, pixels, pixels)."""
     dim = q.shape[-1]
-    if missing := -dim % ALIGNMENT.get(q.device.type, 1):  # zeros change nothing, and are cut off again
+    if missing := -dim % ALIGNMENT.get(
+        q.device.type, 1
+    ):  # zero padding does not change the result and is cropped again
         q, k, v = (F.pad(t, (0, missing)) for t in (q, k, v))
     return F.scaled_dot_product_attention(q, k, v, attn_mask=bias[None], scale=dim**-0.5)[..., :dim]
 
 
-# PyTorch makes a 1x1 convolution of fewer images a matrix product, where there is one thread.
+# With a single thread, PyTorch turns a 1x1 convolution of fewer images into a matrix product.
 ROWS = 16
 
 
@@ -70,7 +72,7 @@ class PixelLinear(nn.Linear):
     (measured: 100 against 215 GFLOP/s a core): there the layer is a 1x1 convolution, equal up to rounding.
 
     Attributes:
-        plain: always the matrix product; see `aesop.archs.layers.use_plain`.
+        plain: always use the matrix product; see `aesop.archs.layers.use_plain`.
     """
 
     plain = False
@@ -88,14 +90,14 @@ class PixelLinear(nn.Linear):
 
 
 def _is_eager_fp32_on_cpu(*tensors: Tensor) -> bool:
-    """Not traced or compiled: files and generated code keep the matrix product."""
+    """False when tracing or compiling, so that exported and generated code keep the matrix product."""
     if torch.jit.is_tracing() or torch.compiler.is_compiling() or torch.is_autocast_enabled('cpu'):
         return False
     return all(t.device.type == 'cpu' and t.dtype == torch.float32 for t in tensors)
 
 
 class WindowAttention(nn.Module):
-    """Multi-head attention with a learned bias for each offset between two pixels.
+    """Multi-head attention with a learned relative position bias.
 
     Args:
         dim: channels, a multiple of `num_heads`.
@@ -103,7 +105,7 @@ class WindowAttention(nn.Module):
         qkv_bias: whether the projections to queries, keys and values have biases.
 
     Attributes:
-        plain: compute scores, softmax and product one after the other; see `aesop.archs.layers.use_plain`.
+        plain: compute scores, softmax and product separately; see `aesop.archs.layers.use_plain`.
     """
 
     plain = False
@@ -121,18 +123,18 @@ class WindowAttention(nn.Module):
         self.proj = PixelLinear(dim, dim)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """(N, windows, window^2, C) -> the same shape; `mask` is `shift_mask`'s."""
+        """(N, windows, window^2, C) -> the same shape; `mask` is that of `shift_mask`."""
         n, windows, pixels, dim = x.shape
         qkv = self.qkv(x).view(n, windows, pixels, 3, self.num_heads, dim // self.num_heads)
         q, k, v = qkv.permute(3, 0, 1, 4, 2, 5)  # each (N, windows, heads, pixels, dim / heads)
         bias = self.relative_position_bias_table[self.relative_position_index].permute(2, 0, 1)
-        # On a CPU there is no fused kernel with a gradient of the bias, and what stands for it makes further passes.
+        # On a CPU no fused kernel computes the bias gradient, and the fallback needs extra passes.
         if self.plain or (x.device.type == 'cpu' and torch.is_grad_enabled() and bias.requires_grad):
             scores = q * q.shape[-1] ** -0.5 @ k.transpose(-2, -1) + bias
             scores = scores if mask is None else scores + mask[:, None]
             out = scores.softmax(-1) @ v
         else:
-            # The fused kernels take four dimensions, and a bias that is the same along the first.
+            # The fused kernels need four dimensions and a bias that is broadcast along the first.
             if mask is not None:
                 bias = (bias + mask[:, None]).flatten(0, 1)
             q, k, v = (t.flatten(0, 1) if mask is None else t.flatten(1, 2) for t in (q, k, v))
@@ -142,7 +144,7 @@ class WindowAttention(nn.Module):
 
 
 class MLP(nn.Module):
-    """The two layers between which each pixel's channels widen by `ratio`."""
+    """Two linear layers with `ratio` times as many hidden channels."""
 
     def __init__(self, dim: int, ratio: float) -> None:
         super().__init__()
@@ -154,14 +156,14 @@ class MLP(nn.Module):
 
 
 class SwinBlock(nn.Module):
-    """Window attention and an MLP, each behind a layer normalisation and beside a skip; (N, h, w, C) -> the same.
+    """Window attention and an MLP, each with layer normalisation before it and a skip; (N, h, w, C) -> the same shape.
 
     Args:
         dim, num_heads, window, qkv_bias: see WindowAttention.
-        shifted: whether the windows are moved by half their side.
-        img_size: side of the images that the `attn_mask` in files is made for. It plays no part in the computation.
+        shifted: whether the windows are shifted by half their side.
+        img_size: image size of the `attn_mask` in weight files. Not used in the computation.
         mlp_ratio: hidden channels of the MLP / dim.
-        drop_path: in training, the probability to skip attention or MLP for a sample (stochastic depth).
+        drop_path: in training, the probability of skipping attention or MLP for a sample (stochastic depth).
     """
 
     def __init__(
@@ -183,7 +185,7 @@ class SwinBlock(nn.Module):
         self.attn = WindowAttention(dim, num_heads, window, qkv_bias)
         self.norm2 = nn.LayerNorm(dim)
         self.mlp = MLP(dim, mlp_ratio)
-        if shifted:  # published files hold it, so ours do
+        if shifted:  # in published files, so in ours too
             self.register_buffer('attn_mask', shift_mask(img_size, img_size, window))
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:

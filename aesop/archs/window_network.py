@@ -1,4 +1,4 @@
-"""What SwinIR and DRCT share: shallow features, groups of window attention, reconstruction (SwinIR, section 3.1)."""
+"""The common base of SwinIR and DRCT: shallow features, attention groups, reconstruction (SwinIR, section 3.1)."""
 
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ def trunk_conv(dim: int, resi_connection: str) -> nn.Module:
             nn.LeakyReLU(0.2, inplace=True),
             conv3x3(dim // 4, dim),
         )
-    raise UserError(f"resi_connection may be '1conv' or '3conv', not {resi_connection!r}")
+    raise UserError(f"resi_connection must be '1conv' or '3conv', not {resi_connection!r}")
 
 
 def pixel_shuffle_head(num_feat: int, scale: int) -> nn.Sequential:
@@ -39,21 +39,21 @@ def pixel_shuffle_head(num_feat: int, scale: int) -> nn.Sequential:
 
 
 class WindowNetwork(nn.Module):
-    """(N, in_chans, h, w) -> (N, in_chans, scale * h, scale * w), any h and w: reflected to whole windows and cropped.
+    """(N, in_chans, h, w) -> (N, in_chans, scale * h, scale * w), any h and w: padded to whole windows and cropped.
 
     Args:
         groups: the trunk; each takes (features (N, h, w, embed_dim), `shift_mask`) and returns features.
         upscale: the scale.
         in_chans: channels of the images.
-        img_size: side of the images that the buffers in files are made for; a multiple of the window's side. It plays
-            no part in the computation, unless `ape` is set.
+        img_size: image size of the buffers in weight files, a multiple of the window size. Not used in the computation
+            unless `ape` is set.
         window_size: side of a window in pixels.
         img_range: factor on the images inside the network.
         embed_dim: channels of the trunk.
         upsampler: head of the network: `pixelshuffle` (classical), `pixelshuffledirect` (lightweight: one step),
             `nearest+conv` (real-world: fewer artifacts) or '' (scale 1: a residual of the image).
         resi_connection: see `trunk_conv`.
-        ape: add a learned embedding of each pixel's absolute position: fixes the padded input to img_size.
+        ape: add a learned absolute position embedding, which fixes the padded input size to img_size.
         patch_norm: layer normalisation before the trunk.
     """
 
@@ -76,10 +76,10 @@ class WindowNetwork(nn.Module):
         super().__init__()
         kind = type(self).__name__
         if upsampler not in SCALES:
-            raise UserError(f'{kind}: upsampler may be {", ".join(map(repr, SCALES))}, not {upsampler!r}')
+            raise UserError(f'{kind}: upsampler must be {", ".join(map(repr, SCALES))}, not {upsampler!r}')
         if upscale not in SCALES[upsampler]:
             known = ', '.join(map(str, SCALES[upsampler]))
-            raise UserError(f'{kind}: upsampler {upsampler!r} exists for upscale {known}, not {upscale}')
+            raise UserError(f'{kind}: upsampler {upsampler!r} supports upscale {known}, not {upscale}')
         self.scale, self.window_size, self.img_range, self.upsampler = upscale, window_size, img_range, upsampler
         mean = torch.tensor(RGB_MEAN if in_chans == 3 else (0.0,) * in_chans).view(1, -1, 1, 1)
         self.register_buffer('mean', mean, persistent=False)
@@ -128,7 +128,7 @@ class WindowNetwork(nn.Module):
         if self.img_size:
             if (h, w) != (self.img_size, self.img_size):
                 raise UserError(
-                    f'a network with `ape: true` takes images of img_size {self.img_size}x{self.img_size}, not {h}x{w}'
+                    f'a network with `ape: true` needs images of img_size {self.img_size}x{self.img_size}, not {h}x{w}'
                 )
             feat = feat + self.absolute_pos_embed.view(1, h, w, -1)
         mask = shift_mask(h, w, self.window_size, feat.device)
@@ -150,11 +150,11 @@ class WindowNetwork(nn.Module):
 
 
 def check_sizes(img_size: int, window_size: int, depths: Sequence[int], num_heads: Sequence[int]) -> None:
-    """UserError unless the windows tile the image, more than one of them, and each group has a number of heads."""
+    """Raises a UserError unless several windows tile the image and every group has a number of heads."""
     if img_size % window_size or img_size == window_size:
         raise UserError(
-            f'img_size {img_size} has to be a multiple of window_size {window_size}, twice it or more: '
+            f'img_size {img_size} must be a multiple of window_size {window_size}, at least twice as large: '
             f'e.g. {max(2, round(img_size / window_size)) * window_size}'
         )
     if len(depths) != len(num_heads):
-        raise UserError(f'depths has {len(depths)} entries and num_heads {len(num_heads)}: one each for every group')
+        raise UserError(f'depths has {len(depths)} entries and num_heads {len(num_heads)}: give one per group')

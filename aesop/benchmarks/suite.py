@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> None:
         return
     todo = parts(args.small, args.device)
     if unknown := set(args.only or ()) - {part.name for part in todo}:
-        raise UserError(f'there is no part {sorted(unknown)[0]}; there is {", ".join(part.name for part in todo)}')
+        raise UserError(f'unknown part {sorted(unknown)[0]}; choose from {", ".join(part.name for part in todo)}')
     todo = [part for part in todo if not args.only or part.name in args.only]
     if args.list:
         for part in todo:

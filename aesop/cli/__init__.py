@@ -19,7 +19,7 @@ COMMANDS = (
     'plot', 'export', 'publish', 'convert', 'benchmark',
 )  # fmt: skip
 FULL = tuple(getattr(errno, name) for name in ('ENOSPC', 'EDQUOT') if hasattr(errno, name))
-AGAIN = 'the same command goes on where it stopped'
+AGAIN = 'run the same command again to resume'
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

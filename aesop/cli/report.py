@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _page(args: argparse.Namespace) -> str:
-    from aesop.errors import UserError, at
+    from aesop.errors import UserError, error_context
     from aesop.options import load_options
     from aesop.reporting.autoencoder import autoencoder_of
     from aesop.reporting.pd_curve import read_points
@@ -65,10 +65,10 @@ def _page(args: argparse.Namespace) -> str:
         problems.append(f'--limit-mb {args.limit_mb:g}: name more than 0')
     results, points = [], []
     for folder in args.results:
-        with at('RESULTS', problems):
+        with error_context('RESULTS', problems):
             results.append(read_results(folder))
     for path in args.curves:
-        with at('--curves', problems):
+        with error_context('--curves', problems):
             points += read_points(path)
     published = _published(args.published, results, problems)
     names = [result.name for result in results]

@@ -62,7 +62,7 @@ def start(args: argparse.Namespace, work: Callable[[argparse.Namespace], int]) -
         try:
             code = work(args)
         except UserError as error:
-            if distributed.tells(error):
+            if distributed.should_report(error):
                 raise
             code = USER_ERROR
         except RunEnded as error:  # of all ranks at once
@@ -96,7 +96,7 @@ def test(args: argparse.Namespace) -> int:
             _test(run)
         except UserError as error:
             code = USER_ERROR
-            problems += error.problems if distributed.tells(error) else ()
+            problems += error.problems if distributed.should_report(error) else ()
     if problems:
         raise UserError(dict.fromkeys(problems))
     return code

@@ -150,8 +150,7 @@ def _metrics(args: Request) -> dict[str, dict[str, Any]]:
     if unknown := [name for name in names if name not in TYPES]:
         known = f'known: {", ".join(TYPES)}; others are named in an option file'
         raise UserError(
-            [f'--metrics {name}: there is no such metric.{did_you_mean(name, list(TYPES))}' for name in unknown]
-            + [known]
+            [f'--metrics {name}: unknown metric.{did_you_mean(name, list(TYPES))}' for name in unknown] + [known]
         )
     blocks = {name: dict(TYPES[name]) for name in names}
     for name, block in blocks.items():

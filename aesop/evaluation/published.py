@@ -57,7 +57,7 @@ def published() -> tuple[Published, ...]:
         UserError: the file of the project's checkout is not there.
     """
     if not FILE.is_file():
-        raise UserError(f'{FILE}: there is no such file, and it holds the published numbers; get it from the project')
+        raise UserError(f'{FILE}: file not found, and it holds the published numbers; get it from the project')
     content = json.loads(FILE.read_text(encoding='utf-8'), parse_float=Decimal)
     keys = ('backbone', 'method', 'patch', 'scale', 'dataset', 'metric')
     disputed = {tuple(({'scale': 4} | entry)[key] for key in keys) for entry in content['disagreements']}

@@ -12,7 +12,7 @@ from aesop.evaluation.evaluate import Evaluation
 from aesop.evaluation.published import Published, find, other_protocol
 from aesop.run.experiment import describe_run
 from aesop.utils.files import atomic, write_text
-from aesop.utils.jsonl import finite
+from aesop.utils.jsonl import json_safe
 
 
 @dataclass
@@ -152,7 +152,7 @@ def evaluation_of(root: Path) -> str | None:
 
 
 def _json(data: Any) -> str:
-    return json.dumps(finite(data), indent=2, allow_nan=False) + '\n'
+    return json.dumps(json_safe(data), indent=2, allow_nan=False) + '\n'
 
 
 def _line(*cells: str) -> str:

@@ -9,7 +9,7 @@ import torch
 
 from aesop import __version__
 from aesop.data import ImageDataset
-from aesop.errors import DONE, at
+from aesop.errors import DONE, error_context
 from aesop.evaluation.evaluate import build_metrics, evaluate, protocols_of
 from aesop.evaluation.journal import FinishedBatches, fingerprint, forget
 from aesop.evaluation.published import find
@@ -48,7 +48,7 @@ def test(
     """
     root = Path('results') / options.name
     if options.published is not None:
-        with at('published'):
+        with error_context('published'):
             find(options.published)  # tells a name that there is not
     datasets = distributed.on_all(lambda: preflight.prepare(options, ('test', 'val'), root, skip_bad=skip_bad))
     model = build_model(options, device)

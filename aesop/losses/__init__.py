@@ -1,6 +1,6 @@
-"""Training losses: a scalar or a dict of named ones, from the quantities that the arguments of `forward` are called.
+"""Training losses. `forward` takes quantities by argument name and returns a scalar or a dict of named scalars.
 
-`gan(pred, target_is_real, is_disc)` is how an adversarial loss is called.
+Adversarial losses are called as `gan(pred, target_is_real, is_disc)`.
 """
 
 from collections.abc import Mapping
@@ -29,8 +29,8 @@ __all__ = ['artifact_map', 'build_loss']
 
 
 def build_loss(block: Mapping[str, Any]) -> nn.Module:
-    """The loss that an option block `{type: NAME, **arguments}` describes; the block is left unchanged.
+    """Builds the loss of an option block `{type: NAME, **arguments}`; the block is left unchanged.
 
-    Its key `of`, which quantities the loss is given, is read by whoever calls it.
+    The key `of`, which selects the quantities passed to the loss, is handled by the caller.
     """
     return LOSSES.build({key: value for key, value in block.items() if key != 'of'})

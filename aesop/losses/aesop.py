@@ -1,13 +1,13 @@
 """L_AESOP: auto-encoded supervision (AESOP, CVPR 2025, section 4.2).
 
-A pixel loss also punishes the texture that makes an image look real, since no network can know it pixel by pixel.
-An auto-encoder AE with a bottleneck of the size of the LR image, trained to reproduce HR images, keeps what a
-regressor can know and drops the rest. Compare images after it, and only real errors are punished:
+A pixel loss also penalises the texture that makes an image look real, since no network can predict it pixel by pixel.
+An auto-encoder AE with an LR-sized bottleneck, trained to reconstruct HR images, keeps what a regressor can predict
+and drops the rest. Comparing its outputs penalises only avoidable errors:
 
     L_AESOP = E || AE(HR) - AE(SR) ||_1                                                        (Eq. 7 and 8)
 
-AE stands for decoder(encoder(x)); the comparison is after the decoder, not at the bottleneck. AE is frozen: were it
-trained along, it would learn to send every image to the same point.
+AE is decoder(encoder(x)); images are compared after the decoder, not at the bottleneck. AE is frozen: trained jointly,
+it would learn to map every image to the same point.
 """
 
 import logging
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from aesop.archs import build_network
-from aesop.errors import UserError, at
+from aesop.errors import UserError, error_context
 from aesop.losses.pixel import CRITERIA, Criterion, Reduction, choose
 from aesop.registry import LOSSES, KeysOf, NetworkBlock
 from aesop.utils.checkpoint import load_network
@@ -49,33 +49,33 @@ def build_frozen_autoencoder(arch: dict[str, Any], load: dict[str, Any] | None) 
 
     Args:
         arch: network block `{type: ..., **arguments}`.
-        load: `{path: FILE, key: params}`; None leaves the weights random, which is said in the log.
+        load: `{path: FILE, key: params}`; None keeps random weights and logs a warning.
     """
     ae = build_network(arch)
     if shapes_only():
         pass
     elif load is None:
-        log.warning('autoencoder_load is missing: the auto-encoder %s keeps random weights', arch['type'])
+        log.warning('autoencoder_load is not set: the auto-encoder %s keeps random weights', arch['type'])
     elif not isinstance(load, dict) or not load.get('path') or load.keys() - {'path', 'key'}:
         raise UserError(f'autoencoder_load: expected {{path: FILE, key: params}}, got {load!r}')
     else:
-        with at('autoencoder_load.path'):
+        with error_context('autoencoder_load.path'):
             load_network(ae, load['path'], load.get('key', 'params'))
     return ae.eval().requires_grad_(False)
 
 
 @LOSSES.register()
 class AutoEncoderLoss(nn.Module):
-    """L_AESOP as a loss of the option file.
+    """L_AESOP as a loss in option files.
 
     Args:
         autoencoder_arch: block of the auto-encoder, e.g. `{type: AutoEncoder_RRDBNet, ...}`.
-        autoencoder_load: where its pretrained weights are, `{path: FILE, key: params}`; missing = random weights.
+        autoencoder_load: its pretrained weights, `{path: FILE, key: params}`; random weights if not set.
         loss_weight: factor of the loss (1 in the paper).
         criterion: 'l1' (the paper's), 'l2' (= 'mse') or 'charbonnier'.
         reduction: 'mean', 'sum' or 'none'.
-        as_loss_map: punish the pixel error instead, weighted by the distance in AE space: criterion(sr, gt) times
-            |AE(sr) - AE(gt)|. The map carries gradient, as LDL's artifact map does.
+        as_loss_map: use the pixel error weighted by the distance in AE space instead: criterion(sr, gt) times
+            |AE(sr) - AE(gt)|. The map is differentiated too, like LDL's artifact map.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Adversarial losses: what one side of the game is worth (GANLoss), and the two ways to set up the game."""
+"""Adversarial losses: GANLoss for one set of predictions, and their plain and relativistic combinations."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
@@ -11,7 +11,7 @@ from aesop.errors import UserError
 from aesop.losses.pixel import CRITERIA, Criterion, Reduction, choose
 from aesop.registry import LOSSES
 
-Logits = Tensor | Sequence[Tensor]  # a sequence: one tensor a scale
+Logits = Tensor | Sequence[Tensor]  # a sequence: one tensor per scale
 
 # gan_type -> loss(pred, label, target_is_real, is_disc, reduction); predictions are raw (logits)
 KINDS: dict[str, Callable[..., Tensor]] = {
@@ -38,14 +38,14 @@ def _reduce(values: Tensor, reduction: str) -> Tensor:
 
 @LOSSES.register('MultiScaleGANLoss')
 class GANLoss(nn.Module):
-    """How far predictions of any shape are from "real" or "fake"; of several scales, the mean over the scales.
+    """Adversarial loss on predictions of any shape; for several scales, the mean over the scales.
 
     Args:
         gan_type: vanilla (binary cross entropy on logits), lsgan, l1, wgan, wgan_softplus or hinge.
-        real_label_val, fake_label_val: the labels that vanilla, lsgan and l1 aim at. A range [low, high] is for the
-            discriminator's side, which gets one number of it an iteration (`draw_labels`); the generator then aims
-            at 1 and 0.
-        loss_weight: factor of the generator's side; the discriminator's side is not weighted.
+        real_label_val, fake_label_val: target labels of vanilla, lsgan and l1. A range [low, high] applies to the
+            discriminator, whose label is drawn from it in each iteration (`draw_labels`); the generator's labels are
+            then 1 and 0.
+        loss_weight: factor of the generator's loss; the discriminator's loss is not weighted.
         reduction: 'mean' or 'sum' over the predictions.
         relativistic: compare real with fake predictions (relativistic average) instead of judging each alone.
     """
@@ -75,7 +75,7 @@ class GANLoss(nn.Module):
         self.relativistic = relativistic
 
     def draw_labels(self) -> None:
-        """New labels for the discriminator's side, uniform in their ranges, real first, from PyTorch's generator."""
+        """Draws the discriminator's labels uniformly from their ranges, real first, with PyTorch's generator."""
         for real, (low, high) in sorted(self.ranges.items(), reverse=True):
             self.drawn[real] = low + (high - low) * torch.rand((), device='cpu').item()
 
@@ -90,11 +90,11 @@ class GANLoss(nn.Module):
 
 @LOSSES.register()
 class GANFeatLoss(nn.Module):
-    """Feature matching (pix2pixHD, Wang et al., CVPR 2018, Eq. 4): a discriminator's features of sr against gt's.
+    """Feature matching (pix2pixHD, Wang et al., CVPR 2018, Eq. 4) between a discriminator's features of sr and gt.
 
     Args:
         criterion: 'l1', 'l2' (= 'mse') or 'charbonnier'.
-        loss_weight, reduction: as of the pixel losses.
+        loss_weight, reduction: as in the pixel losses.
     """
 
     def __init__(self, criterion: Criterion = 'l1', loss_weight: float = 1.0, reduction: Reduction = 'mean') -> None:
@@ -102,8 +102,8 @@ class GANFeatLoss(nn.Module):
         self.criterion = choose('criterion', criterion, CRITERIA)(loss_weight, reduction)
 
     def forward(self, fake_features: Sequence[Any], real_features: Sequence[Any]) -> Tensor:
-        """Features of the same shapes, a list of tensors or a list of such lists, one a scale; the mean over all with
-        reduction 'mean', else the sum."""
+        """Features of equal shapes, a list of tensors or a list of such lists, one per scale; averaged over all with
+        reduction 'mean', else summed."""
         pairs = zip(_tensors(fake_features), _tensors(real_features), strict=True)
         terms = [self.criterion(fake, real.detach()) for fake, real in pairs]
         return sum(terms) / (len(terms) if self.criterion.reduce is torch.mean else 1)
@@ -116,8 +116,8 @@ def _tensors(features: Any) -> list[Tensor]:
 def generator_loss(gan: nn.Module, real: Logits | None, fake: Logits, relativistic: bool) -> Tensor:
     """The generator's adversarial loss, weighted; gradient reaches `fake` only.
 
-    Relativistic average (Jolicoeur-Martineau, ICLR 2019): fakes shall look more real than the mean real and the other
-    way round, half each. Plain: fakes shall look real, and `real` is not used (may be None).
+    Relativistic average (Jolicoeur-Martineau, ICLR 2019): fakes should look more real than the mean real and vice
+    versa, half each. Plain: fakes should look real; `real` is not used and may be None.
     """
     if not relativistic:
         return gan(fake, True)
@@ -128,9 +128,9 @@ def generator_loss(gan: nn.Module, real: Logits | None, fake: Logits, relativist
 
 
 def discriminator_losses(gan: nn.Module, real: Logits, fake: Logits, relativistic: bool) -> tuple[Tensor, Tensor]:
-    """The discriminator's loss on real and on fake images, not weighted; relativistic sides are halved.
+    """The discriminator's loss on real and on fake images, unweighted; relativistic terms are halved.
 
-    In a relativistic side the mean of the other kind is a constant. `fake` comes from detached images.
+    In a relativistic term, the mean prediction of the other kind is detached. `fake` comes from detached images.
     """
     if not relativistic:
         return gan(real, True, is_disc=True), gan(fake, False, is_disc=True)
@@ -144,6 +144,6 @@ def discriminator_losses(gan: nn.Module, real: Logits, fake: Logits, relativisti
 
 
 def mean_prediction(logits: Logits) -> Tensor:
-    """The mean raw prediction, over all scales."""
+    """The mean logit over all scales."""
     scales = [logits] if isinstance(logits, Tensor) else list(logits)
     return torch.stack([scale.detach().mean() for scale in scales]).mean()

@@ -1,4 +1,4 @@
-"""SPSR's gradient loss: images shall have the same gradient maps, whose ridges are the edges (Ma et al., CVPR 2020)."""
+"""SPSR's gradient loss: the distance between gradient maps, whose ridges are the edges (Ma et al., CVPR 2020)."""
 
 from torch import Tensor
 
@@ -9,10 +9,10 @@ from aesop.registry import LOSSES
 
 @LOSSES.register()
 class GradientLoss(L1Loss):
-    """L1 between the gradient maps of `sr` and `gt`; a further loss, e.g. `train.losses: {grad: {type: GradientLoss}}`.
+    """L1 between the gradient maps of `sr` and `gt`, e.g. `train.losses: {grad: {type: GradientLoss}}`.
 
     Args:
-        loss_weight, reduction: as of L1Loss.
+        loss_weight, reduction: as in L1Loss.
     """
 
     def __init__(self, loss_weight: float = 1.0, reduction: Reduction = 'mean') -> None:

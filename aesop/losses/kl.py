@@ -1,4 +1,4 @@
-"""The prior of a VAE: codes shall be distributed as N(0, I)."""
+"""The prior of a VAE: codes follow N(0, I)."""
 
 from typing import Literal
 
@@ -17,7 +17,7 @@ class KLLoss(nn.Module):
 
     Args:
         loss_weight: factor of the loss.
-        reduction: 'sum' over batch and code; 'batchmean' divides it by the batch, 'mean' by the code's length too.
+        reduction: 'sum' over batch and code; 'batchmean' divides by the batch size, 'mean' by the code length too.
     """
 
     def __init__(self, loss_weight: float = 1.0, reduction: Literal['sum', 'batchmean', 'mean'] = 'sum') -> None:
@@ -26,6 +26,6 @@ class KLLoss(nn.Module):
         self.reduce = choose('reduction', reduction, REDUCTIONS)
 
     def forward(self, mu: Tensor, logvar: Tensor) -> Tensor:
-        """`mu`, `logvar`: (N, L). The exponential is taken in float32 at least."""
+        """`mu`, `logvar`: (N, L). The exponential is computed in at least float32."""
         mu, logvar = (x if x.dtype == torch.float64 else x.float() for x in (mu, logvar))
         return self.loss_weight * self.reduce((mu.square() + logvar.exp() - 1 - logvar) / 2)

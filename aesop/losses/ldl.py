@@ -1,4 +1,4 @@
-"""LDL: where a GAN's residual looks like an artifact, it is punished (Liang, Zeng, Zhang, CVPR 2022)."""
+"""LDL: penalises residuals of a GAN that look like artifacts (Liang, Zeng, Zhang, CVPR 2022)."""
 
 import torch
 from torch import Tensor, nn
@@ -12,11 +12,11 @@ def artifact_map(gt: Tensor, sr: Tensor, sr_ema: Tensor, window: int = 7) -> Ten
     """Per-pixel weight >= 0 of the artifact loss. Differentiable in `sr`; the gradient at `sr == gt` is zero.
 
     With r = sum over channels of |gt - sr|, the map is var(r over the image)^(1/5) * var(r in the window), and zero
-    where r is below the residual of `sr_ema`, that is, where the averaged generator errs more.
+    where r is below the residual of `sr_ema`, i.e. where the EMA generator has the larger error.
 
     Args:
         gt, sr, sr_ema: (N, C, H, W) images in [0, 1]; `sr_ema` is the output of the EMA generator.
-        window: odd side of the square neighbourhood in pixels, reflected at the borders; H, W > window // 2.
+        window: odd side of the square neighbourhood in pixels, reflection-padded; H, W > window // 2.
 
     Returns:
         (N, 1, H, W).
@@ -44,7 +44,7 @@ class ArtifactLoss(nn.Module):
 
     Args:
         criterion: 'l1' (the paper's), 'l2' (= 'mse') or 'charbonnier'.
-        loss_weight, reduction: as of the pixel losses.
+        loss_weight, reduction: as in the pixel losses.
         window: see `artifact_map`.
     """
 
@@ -56,6 +56,6 @@ class ArtifactLoss(nn.Module):
         self.window = window
 
     def forward(self, sr: Tensor, gt: Tensor, sr_ema: Tensor) -> Tensor:
-        """(N, C, H, W) each; `sr_ema` is what the EMA generator makes of the same LR image."""
+        """(N, C, H, W) each; `sr_ema` is the EMA generator's output for the same LR image."""
         artifacts = artifact_map(gt, sr, sr_ema, self.window)
         return self.criterion(artifacts * sr, artifacts * gt)

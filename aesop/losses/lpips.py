@@ -16,7 +16,7 @@ class LPIPSLoss(nn.Module):
     Args:
         net: backbone: 'alex', 'vgg' or 'squeeze'.
         loss_weight: factor of the loss.
-        spatial: enlarge the map of each layer to the image before the mean, as RefVAE has it; false is plain LPIPS,
+        spatial: upsample each layer's map to the image size before averaging, as RefVAE does; false is plain LPIPS,
             which differs slightly.
         backbone_weights: local file with the backbone's weights, or 'imagenet' for torchvision's own.
     """
@@ -34,7 +34,7 @@ class LPIPSLoss(nn.Module):
         self.network = lpips_network(net, backbone_weights, spatial)
 
     def train(self, mode: bool = True) -> 'LPIPSLoss':
-        return super().train(False)  # in training mode its linear layers drop channels
+        return super().train(False)  # in training mode its linear layers apply dropout
 
     def forward(self, sr: Tensor, gt: Tensor) -> Tensor:
         """`sr`, `gt`: (N, 3, H, W) RGB in [0, 1]; `gt` gets no gradient."""

@@ -32,13 +32,13 @@ class PerceptualLoss(nn.Module):
 
     Args:
         layer_weights: layer name -> weight; `conv5_4` is taken before its ReLU, `relu5_4` after. A layer of weight 0
-            is left out.
+            is skipped.
         vgg_type: network whose features are compared.
         use_input_norm: normalise the input with the ImageNet mean and standard deviation.
-        range_norm: inputs lie in [-1, 1] instead of [0, 1].
+        range_norm: inputs are in [-1, 1] instead of [0, 1].
         perceptual_weight, style_weight: factor of each term; a term of weight 0 is neither computed nor returned.
         criterion: distance of both terms: 'l1', 'l2' (= 'mse') or 'fro'.
-        reduction: of l1 and l2: 'mean' or 'sum' over the elements of a layer.
+        reduction: for l1 and l2: 'mean' or 'sum' over the elements of a layer.
         vgg_weights: local file, or 'imagenet' for torchvision's own.
     """
 

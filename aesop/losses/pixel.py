@@ -11,19 +11,19 @@ from aesop.registry import LOSSES, did_you_mean
 
 
 def choose(key: str, value: str, table: Mapping[str, Any]) -> Any:
-    """`table[value]`, or a UserError that names the option `key` and the choices."""
+    """`table[value]`, or a UserError with the option `key` and the choices."""
     if value not in table:
         hint = did_you_mean(str(value), list(table))
-        raise UserError(f'{key}: there is no "{value}"; choose from {", ".join(table)}.{hint}')
+        raise UserError(f'{key}: unknown value "{value}"; choose from {", ".join(table)}.{hint}')
     return table[value]
 
 
 REDUCTIONS = {'mean': torch.mean, 'sum': torch.sum, 'none': lambda error: error}
-Reduction = Literal[tuple(REDUCTIONS)]  # checked, with all else, when an option file is read
+Reduction = Literal[tuple(REDUCTIONS)]  # checked when an option file is read
 
 
 class PixelLoss(nn.Module):
-    """loss_weight * reduction(weight * error(sr - gt)); subclasses give the error of one element.
+    """loss_weight * reduction(weight * error(sr - gt)); subclasses define the elementwise error.
 
     Args:
         loss_weight: factor of the whole loss.
@@ -36,7 +36,7 @@ class PixelLoss(nn.Module):
         self.reduce = choose('reduction', reduction, REDUCTIONS)
 
     def forward(self, sr: Tensor, gt: Tensor, weight: Tensor | None = None) -> Tensor:
-        """`sr`, `gt`: the same shape; `weight`: multiplies the error element by element, must broadcast to it."""
+        """`sr`, `gt`: equal shapes; `weight`: multiplies the error elementwise and must broadcast to it."""
         error = self.error(sr - gt)
         return self.loss_weight * self.reduce(error if weight is None else weight * error)
 
@@ -62,7 +62,7 @@ class MSELoss(PixelLoss):
 
 @LOSSES.register()
 class CharbonnierLoss(PixelLoss):
-    """sqrt((sr - gt)^2 + eps): an L1 that is smooth at zero (Lai et al., LapSRN, CVPR 2017)."""
+    """sqrt((sr - gt)^2 + eps), an L1 loss that is smooth at zero (Lai et al., LapSRN, CVPR 2017)."""
 
     def __init__(self, loss_weight: float = 1.0, reduction: Reduction = 'mean', eps: float = 1e-12) -> None:
         super().__init__(loss_weight, reduction)

@@ -1,4 +1,4 @@
-"""L_AESOP for any training loop: `from aesop import AESOPLoss`. Nothing of this project's trainer is imported."""
+"""L_AESOP for any training loop: `from aesop import AESOPLoss`. Independent of this project's trainer."""
 
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,10 @@ from aesop.losses.pixel import CRITERIA, Criterion, Reduction, choose
 DEFAULT = 'aesop_ae_x4'
 
 
-def as_constants(net: nn.Module) -> nn.Module:
-    """`net` with buffers in place of its parameters, none of which is in its state dict.
+def parameters_to_buffers(net: nn.Module) -> nn.Module:
+    """`net` with its parameters and buffers replaced by non-persistent buffers.
 
-    They move with `.to()`, but no optimiser, checkpoint or DistributedDataParallel sees them.
+    They move with `.to()` but are ignored by optimisers, checkpoints and DistributedDataParallel.
     """
     for module in net.modules():
         for name, tensor in [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]:
@@ -29,18 +29,18 @@ def as_constants(net: nn.Module) -> nn.Module:
 class AESOPLoss(nn.Module):
     """L_AESOP (Lee et al., CVPR 2025, Eq. 8): loss_weight * || AE(sr) - AE(gt) ||_1, with a frozen auto-encoder AE.
 
-    Add it to the losses of a GAN-trained restoration network in place of its pixel loss. The scale of that network does
-    not matter: the loss compares images of the output's size.
+    Replaces the pixel loss of a GAN-trained restoration network. Any scale works: the loss compares images of the
+    output's size.
 
-    - Images are RGB in [0, 1]. Nothing is clamped: `sr` may overshoot during training, but images in another range,
-      e.g. [-1, 1], have to be brought to it first (`(x + 1) / 2`), else the auto-encoder sees what it never saw.
-    - Gradient reaches `sr` alone. The auto-encoder is constant: `parameters()` and `state_dict()` of this loss are
-      empty, so a checkpoint of a module that holds it does not hold the auto-encoder.
-    - The auto-encoder computes in its own type, float32 unless `.to(dtype)` says otherwise, whatever the images' type
-      and within `torch.autocast`: in bfloat16 the difference of two similar images is lost in rounding.
+    - Images are RGB in [0, 1]. Nothing is clamped: `sr` may overshoot during training, but convert images in another
+      range, e.g. [-1, 1], first (`(x + 1) / 2`); the auto-encoder was trained on [0, 1].
+    - Only `sr` receives gradients. The auto-encoder is constant: `parameters()` and `state_dict()` of this loss are
+      empty, so checkpoints of a module that contains the loss do not contain the auto-encoder.
+    - The auto-encoder computes in its own dtype (float32 unless changed with `.to(dtype)`), whatever the images' dtype
+      and also under `torch.autocast`: bfloat16 would round away the difference of two similar images.
 
     Args:
-        autoencoder: image to image, (N, 3, H, W) -> the same shape; `from_pretrained` makes one of a file.
+        autoencoder: image to image, (N, 3, H, W) -> the same shape; `from_pretrained` loads one from a file.
         loss_weight: factor of the loss (1 in the paper).
         criterion: 'l1' (the paper's), 'l2' (= 'mse') or 'charbonnier'.
         reduction: 'mean', 'sum' or 'none'.
@@ -59,7 +59,7 @@ class AESOPLoss(nn.Module):
     ) -> None:
         super().__init__()
         self.criterion = choose('criterion', criterion, CRITERIA)(loss_weight, reduction)
-        self.autoencoder = as_constants(autoencoder.eval())
+        self.autoencoder = parameters_to_buffers(autoencoder.eval())
 
     @classmethod
     def from_pretrained(
@@ -69,37 +69,37 @@ class AESOPLoss(nn.Module):
         key: str = 'params',
         **arguments: Any,
     ) -> 'AESOPLoss':
-        """The loss with the auto-encoder that a file holds.
+        """Creates the loss with an auto-encoder loaded from a file.
 
         Args:
-            weights: a path, a name, or `hf://owner/repository[@revision][/file]`; default: the auto-encoder that comes
+            weights: a path, a name, or `hf://owner/repository[@revision][/file]`; default: the auto-encoder shipped
                 with the package, trained for bicubic x4.
-            architecture: its block `{'type': 'AutoEncoder_RRDBNet', ...}`, where neither the header of the file nor its
-                tensors tell it.
+            architecture: its block `{'type': 'AutoEncoder_RRDBNet', ...}`, if it can be inferred neither from the
+                header of the file nor from its tensors.
             key: entry of a `.pth` file.
             arguments: `loss_weight`, `criterion`, `reduction`.
 
         Raises:
-            UserError: there is no such file, or it holds no auto-encoder.
+            UserError: file not found, or it does not contain an auto-encoder.
         """
         autoencoder = from_pretrained(weights, architecture, key)
         if not hasattr(autoencoder, 'encoder'):
-            raise UserError(f'{weights} holds a {type(autoencoder).__name__}, and L_AESOP needs an auto-encoder')
+            raise UserError(f'{weights} contains a {type(autoencoder).__name__}, but L_AESOP needs an auto-encoder')
         return cls(autoencoder, **arguments)
 
     def train(self, mode: bool = True) -> 'AESOPLoss':
         return super().train(False)  # a frozen network has no training mode
 
     def forward(self, sr: Tensor, gt: Tensor) -> Tensor:
-        """`sr`, `gt`: RGB (N, 3, H, W) in [0, 1], of one size. Sides that the auto-encoder's scale does not divide are
-        reflected at the right and the bottom before it, and cropped after it.
+        """`sr`, `gt`: RGB (N, 3, H, W) in [0, 1], of equal size. Sides that are not multiples of the AE's scale
+        are reflection-padded at the right and bottom, and cropped afterwards.
 
         Raises:
             UserError: other shapes.
         """
         if sr.shape != gt.shape or sr.ndim != 4 or sr.shape[1] != 3:
             raise UserError(
-                f'AESOPLoss compares RGB images (N, 3, H, W) of one size, not {tuple(sr.shape)} with {tuple(gt.shape)}'
+                f'AESOPLoss: expected RGB (N, 3, H, W) of one size, got {tuple(sr.shape)} and {tuple(gt.shape)}'
             )
         dtype = next(self.autoencoder.buffers()).dtype
         with torch.autocast(sr.device.type, enabled=False):

@@ -1,4 +1,4 @@
-"""L1 between images made smaller: what is left of a pixel loss when fine texture is not looked at."""
+"""L1 between downscaled images: a pixel loss that ignores fine texture."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ from aesop.registry import LOSSES
 def reduce_size(x: Tensor, factor: int, antialias: bool = True) -> Tensor:
     """PyTorch's bicubic (N, C, H, W) -> (N, C, H / factor, W / factor).
 
-    With `antialias` it is close to MATLAB's, apart from the borders; without, it skips pixels.
+    With `antialias` it is close to MATLAB's, except at the borders; without it, pixels are skipped.
     """
     size = [side // factor for side in x.shape[-2:]]
     return F.interpolate(x, size, mode='bicubic', align_corners=False, antialias=antialias)
@@ -23,9 +23,9 @@ class MultiSizeL1Loss(L1Loss):
     """Sum of the L1 at several sizes (RefVAE, Eq. 6, as published: 1, 1/2 and 1/4).
 
     Args:
-        factors: by which both images are made smaller, one after the other.
-        antialias: false is the published code's.
-        loss_weight, reduction: as of L1Loss.
+        factors: downscaling factors, each applied to both original images.
+        antialias: false as in the published code.
+        loss_weight, reduction: as in L1Loss.
     """
 
     def __init__(
@@ -49,11 +49,11 @@ class MultiSizeL1Loss(L1Loss):
 
 @LOSSES.register()
 class LRConsistencyLoss(L1Loss):
-    """L1 between the reduced `sr` and `lq`.
+    """L1 between the downscaled `sr` and `lq`.
 
     Args:
-        antialias: false is the published RefVAE code's: it trains the network to be sampled, not reduced.
-        loss_weight, reduction: as of L1Loss.
+        antialias: false as in the published RefVAE code, which compares subsampled instead of downscaled images.
+        loss_weight, reduction: as in L1Loss.
     """
 
     def __init__(self, antialias: bool = True, loss_weight: float = 1.0, reduction: Reduction = 'mean') -> None:

@@ -1,4 +1,4 @@
-"""Total variation: how much neighbouring pixels differ, a prior for smooth images (Rudin, Osher, Fatemi, 1992)."""
+"""Total variation: the differences of neighbouring pixels, a smoothness prior (Rudin, Osher, Fatemi, 1992)."""
 
 from typing import Literal
 
@@ -24,7 +24,7 @@ class WeightedTVLoss(nn.Module):
         self.reduce = choose('reduction', reduction, {'mean': torch.mean, 'sum': torch.sum})
 
     def forward(self, sr: Tensor, gt: Tensor | None = None, weight: Tensor | None = None) -> Tensor:
-        """`sr`: (N, C, H, W); `gt` is not looked at; `weight`: multiplies each pixel's difference to the next one,
+        """`sr`: (N, C, H, W); `gt` is ignored; `weight`: multiplies each pixel's difference to the next one,
         (N, 1 or C, H, W)."""
         total = 0
         for dim in (-2, -1):

@@ -1,6 +1,6 @@
-"""Image quality metrics on [0, 1] RGB tensors. Every score carries its protocol: colour, crop, quantisation, weights.
+"""Image quality metrics on [0, 1] RGB tensors. Every score has a protocol: colour, crop, quantisation, weights.
 
-What there is: `table()`, which docs/metrics.md is written from (`python -m aesop.metrics`).
+`table()` lists all metrics; docs/metrics.md is generated from it (`python -m aesop.metrics`).
 """
 
 from collections.abc import Mapping
@@ -27,19 +27,19 @@ __all__ = ['Metric', 'Row', 'build_metric', 'table']
 
 @dataclass(frozen=True)
 class Row:
-    """What is to know of a metric; its fields are the class attributes of `Metric`."""
+    """A metric's row in the table; the fields are class attributes of `Metric`."""
 
     name: str
     aliases: tuple[str, ...]  # its names in published option files
     better: str  # 'higher' or 'lower'
     value_range: str
-    needs: tuple[str, ...]  # what it compares sr with: gt, lq
+    needs: tuple[str, ...]  # what sr is compared with: gt, lq
     per_image: bool
     how: str
 
 
 def table() -> list[Row]:
-    """All metrics, those of plugins included."""
+    """All metrics, including those of plugins."""
     names: dict[type[Metric], list[str]] = {}
     for name in METRICS.names():
         names.setdefault(METRICS.get(name), []).append(name)
@@ -58,8 +58,8 @@ def table() -> list[Row]:
 
 
 def build_metric(block: Mapping[str, Any]) -> Metric:
-    """The metric that an option block `{type: NAME, **arguments}` describes; the block is left unchanged.
+    """Builds the metric of an option block `{type: NAME, **arguments}`; the block is left unchanged.
 
-    Its key `over`, which of several solutions counts, is read by the evaluation.
+    The key `over`, which aggregates several solutions, is handled by the evaluation.
     """
     return METRICS.build({key: value for key, value in block.items() if key != 'over'})

@@ -6,10 +6,10 @@ from aesop.metrics import Row, table
 
 HEAD = """# Metrics
 <!-- Written by `python -m aesop.metrics > docs/metrics.md`. -->
-An option file names a metric by its type, or by the name that published option files use. All of them round images to
-8 bits first and cut off `crop_border` pixels on each side; what else a number depends on stands in the table, and in
-full, with versions and the hash of all weights, under `protocol` in `metrics.json`. Those marked * are of a whole set
-and not of each image.
+Option files refer to a metric by its type or by its name in published option files. All metrics first round images to
+8 bits and crop `crop_border` pixels on each side; the rest of each protocol is in the table and, in full, with versions
+and the hash of all weights, under `protocol` in `metrics.json`. Metrics marked * are computed over a whole set instead
+of each image.
 
 | type | published names | better | range | compares sr with | protocol |
 |---|---|---|---|---|---|

@@ -1,4 +1,4 @@
-"""AE-PSNR: fidelity in the space that AESOP supervises, blind to texture that no network could know."""
+"""AE-PSNR: fidelity in the space that AESOP supervises, which ignores texture that no network can predict."""
 
 from typing import Literal
 
@@ -12,7 +12,7 @@ from aesop.registry import METRICS, NetworkBlock
 
 @METRICS.register('calculate_aepsnr_pytorch')
 class AEPSNR(Metric):
-    """PSNR in dB between AE(sr) and AE(gt): the images are quantised before AE, cropped and turned to luma after it.
+    """PSNR in dB between AE(sr) and AE(gt): images are quantised before AE, cropped and converted to luma after it.
 
     Args:
         autoencoder_arch, autoencoder_load: as in `aesop.losses.aesop.AutoEncoderLoss`.
@@ -40,5 +40,5 @@ class AEPSNR(Metric):
         }
 
     def score(self, sr: Tensor, gt: Tensor) -> Tensor:
-        self.crop(sr, gt)  # tells what does not fit, before the network does
+        self.crop(sr, gt)  # reports mismatched sizes before the network does
         return psnr(*self.prepare(self.ae(sr), self.ae(gt)))

@@ -1,4 +1,4 @@
-"""How much fine detail an image has: its energy at high frequencies, relative to the ground truth."""
+"""Amount of fine detail: energy at high frequencies, relative to the ground truth."""
 
 from typing import Any, Literal
 
@@ -13,8 +13,8 @@ from aesop.registry import METRICS
 class DetailRatio(Metric):
     """Energy of sr above half the Nyquist frequency over that of gt: 1 is ideal, less is blurry, more is noisy.
 
-    On luma, under a Hann window, so that the jump from one border to the opposite one does not count as detail;
-    above half Nyquist means more than 1/4 cycle a pixel in the radius of the two-dimensional spectrum.
+    On luma, with a Hann window, so that the discontinuity between opposite borders does not count as detail. Above half
+    Nyquist means a radius of more than 1/4 cycle per pixel in the two-dimensional spectrum.
     """
 
     value_range = '0 and more; 1 is ideal'

@@ -1,4 +1,4 @@
-"""DISTS: structure and texture similarity (Ding et al., TPAMI 2020), with the weights that torchmetrics carries."""
+"""DISTS: structure and texture similarity (Ding et al., TPAMI 2020), with the weights shipped in torchmetrics."""
 
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -15,16 +15,16 @@ from aesop.errors import UserError
 from aesop.metrics.metric import Metric, weights_sha256
 from aesop.registry import METRICS
 
-STAGES = ((0, 4), (5, 9), (10, 16), (17, 23), (24, 30))  # layers of VGG16's features, the max pooling between left out
+STAGES = ((0, 4), (5, 9), (10, 16), (17, 23), (24, 30))  # layers of VGG16's features, without max pooling
 SMALL = 1e-6  # c1 and c2 of the paper's equations 4 and 5
-WIDTHS = (3, 64, 128, 256, 512, 512)  # channels of what is compared: the image, then the stages
+WIDTHS = (3, 64, 128, 256, 512, 512)  # channels of the image and the stages
 
 
 class DISTSNetwork(nn.Module):
     """Two batches of RGB images in [0, 1], (N, 3, h, w) -> (N,): 1 minus the similarity (equation 6).
 
-    VGG16 with L2 pooling. Both images go through it side by side, a stage at a time, so that the features of one stage
-    are all that is held: those of an image of a megapixel take gigabytes.
+    VGG16 with L2 pooling. Both images are processed stage by stage, so that only one stage's features are in memory:
+    those of a one-megapixel image take gigabytes.
 
     Args:
         layers: VGG16's features, 31 layers.
@@ -75,7 +75,7 @@ def dists_network(backbone_weights: str) -> nn.Module:
     try:
         layers.load_state_dict(features)
     except RuntimeError as error:  # missing, unexpected or mis-shaped tensors
-        raise UserError(f'backbone_weights: "{backbone_weights}" is not a file of vgg16') from error
+        raise UserError(f'backbone_weights: "{backbone_weights}" does not contain the weights of vgg16') from error
     package = Path(find_spec('torchmetrics').submodule_search_locations[0])
     own = torch.load(package / 'functional/image/dists_models/weights.pt', map_location='cpu', weights_only=True)
     return DISTSNetwork(layers, own['alpha'].detach(), own['beta'].detach()).requires_grad_(False).eval()
@@ -83,18 +83,18 @@ def dists_network(backbone_weights: str) -> nn.Module:
 
 @METRICS.register('calculate_dists', 'calculate_dists_pytorch')
 class DISTS(Metric):
-    """DISTS on RGB, images at their own size.
+    """DISTS on RGB, at the images' original size.
 
     Args:
         backbone_weights: local file with VGG16's weights, or 'imagenet' for torchvision's own.
-        test_y_channel: accepted because published option files carry it; DISTS is always measured on RGB.
+        test_y_channel: accepted because published option files set it; DISTS is always measured on RGB.
         crop_border, input_order, better: see `Metric`.
     """
 
     higher_is_better = False
     takes_y = False
     value_range = '0 to 1'
-    how = 'on RGB at full size, with the alpha and beta of the authors, as torchmetrics carries them'
+    how = "on RGB at full size, with the authors' alpha and beta as shipped in torchmetrics"
 
     def __init__(
         self,

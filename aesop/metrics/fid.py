@@ -1,4 +1,4 @@
-"""FID and patch-FID: the distance between two sets of images (Heusel et al., NeurIPS 2017), by torchmetrics."""
+"""FID and patch-FID: the distance between two sets of images (Heusel et al., NeurIPS 2017), with torchmetrics."""
 
 import io
 from collections.abc import Sequence
@@ -21,19 +21,21 @@ def inception_network(backbone_weights: str) -> nn.Module:
     """The network of FID: (N, 3, H, W) uint8 -> a tuple of (N, 2048) float32; the weights as `inception_state_dict`."""
     from torchmetrics.image.fid import NoTrainInceptionV3  # heavy, and not needed by the other metrics
 
-    file = io.BytesIO()  # the package would open a file without weights_only, or download its own
+    file = io.BytesIO()  # given a path, the package would load it without weights_only
     torch.save(inception_state_dict(backbone_weights), file)
     file.seek(0)
     try:
         return NoTrainInceptionV3('inception-v3-compat', ['2048'], file, antialias=False)
     except RuntimeError as error:  # missing, unexpected or mis-shaped tensors
-        raise UserError(f'backbone_weights: "{backbone_weights}" is not a file of the Inception of FID') from error
+        raise UserError(
+            f'backbone_weights: "{backbone_weights}" does not contain the weights of FID\'s Inception'
+        ) from error
 
 
 def patches(images: Tensor) -> Tensor:
-    """(N, C, H, W) -> (N, P, C, 299, 299): patches side by side from the top left corner on.
+    """(N, C, H, W) -> (N, P, C, 299, 299): non-overlapping patches from the top left corner.
 
-    What is left at the right and at the bottom is not used; a side under 299 pixels is filled with zeros first.
+    The remainder at the right and bottom is dropped; sides under 299 pixels are zero-padded first.
     """
     h, w = images.shape[-2:]
     images = F.pad(images, (0, max(PATCH - w, 0), 0, max(PATCH - h, 0)))
@@ -42,12 +44,12 @@ def patches(images: Tensor) -> Tensor:
 
 
 def frechet_distance(sr: Tensor, gt: Tensor) -> float:
-    """Between the Gaussians fitted to two sets of features (n, D), in float64."""
+    """The Fréchet distance between Gaussians fitted to two sets of features (n, D), in float64."""
     from torchmetrics.image.fid import FrechetInceptionDistance
 
-    given = nn.Identity()  # what it is given are features already
+    given = nn.Identity()  # the inputs are features already
     given.num_features = sr.shape[1]
-    distance = FrechetInceptionDistance(given, sync_on_compute=False)  # the ranks' features are together already
+    distance = FrechetInceptionDistance(given, sync_on_compute=False)  # features are gathered from the ranks already
     distance.update(gt.double(), real=True)
     distance.update(sr.double(), real=False)
     return float(distance.compute())
@@ -55,18 +57,18 @@ def frechet_distance(sr: Tensor, gt: Tensor) -> float:
 
 @METRICS.register()
 class FID(Metric):
-    """Distance of the results, as a set, from the ground truths; each image is one sample.
+    """Distance between the sets of results and ground truths; each image is one sample.
 
     Args:
-        backbone_weights: local file with the Inception of FID, or 'imagenet' for the one that torch-fidelity publishes.
+        backbone_weights: local file with FID's Inception network, or 'imagenet' for torch-fidelity's.
         crop_border, input_order, better: see `Metric`.
     """
 
     higher_is_better = False
     value_range = '0 and more'
     how = (
-        'on RGB; whole images, resized to 299x299 by the network as in TensorFlow; at least 2 samples are needed, and '
-        'below 2048 it depends on their number: compare FIDs of the same images only'
+        'on RGB; whole images, resized to 299x299 by the network as in TensorFlow; needs 2 samples or more and depends '
+        'on their number below 2048: compare FIDs of the same images only'
     )
     per_image = False
     samples = 'whole images, resized to 299x299'
@@ -88,7 +90,7 @@ class FID(Metric):
         }
 
     def score(self, sr: Tensor, gt: Tensor) -> list[Tensor]:
-        """What each image contributes: the features (2, P, 2048) of its P samples, sr's and gt's."""
+        """The contribution of each image: the features (2, P, 2048) of its P samples in sr and gt."""
         sets = [self.cut((x * 255).round().to(torch.uint8)) for x in self.prepare_rgb(sr, gt)]  # each (N, P, 3, h, w)
         features = [self.network(x.flatten(0, 1)).unflatten(0, x.shape[:2]) for x in sets]
         return list(torch.stack(features, 1))
@@ -100,17 +102,17 @@ class FID(Metric):
     def summary(self, scores: Sequence[Tensor]) -> float:
         sr, gt = torch.cat([each.cpu() for each in scores], 1)
         if len(sr) < 2:
-            raise UserError(f'{type(self).__name__} needs at least 2 samples ({self.samples}), and here is {len(sr)}')
+            raise UserError(f'{type(self).__name__} needs at least 2 samples ({self.samples}), got {len(sr)}')
         return frechet_distance(sr, gt)
 
 
 @METRICS.register()
 class PatchFID(FID):
-    """FID whose samples are patches of 299x299 at full resolution (Chai et al., 2022); arguments as `FID`."""
+    """FID over patches of 299x299 at full resolution (Chai et al., 2022); arguments as in `FID`."""
 
     how = (
-        'on RGB; patches of 299x299 side by side from the top left corner, the remainder unused, smaller images padded '
-        'with zeros; samples as for FID'
+        'on RGB; non-overlapping patches of 299x299 from the top left corner, the remainder dropped, smaller images '
+        'zero-padded; samples as for FID'
     )
     samples = 'patches of 299x299 side by side, smaller images padded with zeros'
 

@@ -1,4 +1,4 @@
-"""LR-PSNR: does the result, made small again, agree with the input?"""
+"""LR-PSNR: consistency of the downscaled result with the input."""
 
 from typing import Literal
 
@@ -15,10 +15,10 @@ from aesop.utils.imresize import imresize
 class LRPSNR(Metric):
     """PSNR in dB between the downscaled `sr` and `lq`: quantise, MATLAB bicubic x 1/scale, quantise, compare.
 
-    The paper names this metric but not its details; these are ours.
+    The paper does not specify the details of this metric; these are ours.
 
     Args:
-        scale: upscaling factor that led from `lq` to `sr`.
+        scale: upscaling factor from `lq` to `sr`.
         crop_border: pixels at LR size.
         test_y_channel, input_order, better: see `Metric`.
     """
@@ -47,9 +47,9 @@ class LRPSNR(Metric):
 
 @METRICS.register()
 class LRPSNRofGT(LRPSNR):
-    """The same with the downscaled `gt` in place of `lq`, for inputs that are no bicubic images of the ground truth.
+    """LRPSNR with the downscaled `gt` instead of `lq`, for inputs that are not bicubic downscalings of `gt`.
 
-    Args: as `LRPSNR`.
+    Args: as in `LRPSNR`.
     """
 
     how = 'PSNR between the downscaled sr and the downscaled gt (quantise, MATLAB bicubic, quantise)'

@@ -1,4 +1,4 @@
-"""Metrics by pyiqa (`pip install "aesop-sr[iqa]"`): NIQE, MANIQA, MUSIQ and CLIP-IQA without ground truth, and any."""
+"""Metrics of pyiqa (`pip install "aesop-sr[iqa]"`): NIQE, MANIQA, MUSIQ, CLIP-IQA, and any other by name."""
 
 import contextlib
 import os
@@ -16,33 +16,33 @@ from aesop.registry import METRICS
 
 
 def pyiqa_network(name: str) -> nn.Module:
-    """pyiqa's metric `name` with the package's own weights, from AESOP_WEIGHTS/pyiqa where there is that folder.
+    """pyiqa's metric `name` with the package's own weights, from AESOP_WEIGHTS/pyiqa if that folder exists.
 
     Raises:
-        Unavailable: the package is not installed, or its weights cannot be had.
+        Unavailable: the package is not installed, or its weights could not be loaded.
     """
     with _pyiqa_folder(), contextlib.redirect_stdout(sys.stderr):  # the package prints what it loads
         try:
             import pyiqa
         except ImportError as error:
             raise Unavailable(
-                f'the package pyiqa cannot be used ({error}): pip install "aesop-sr[iqa]"; its licence is for '
-                'non-commercial use'
+                f'the package pyiqa could not be imported ({error}): pip install "aesop-sr[iqa]"; its licence covers '
+                'non-commercial use only'
             ) from error
         try:
             return pyiqa.create_metric(name, device='cpu').requires_grad_(False).eval()
         except (OSError, RuntimeError) as error:  # no network, no space; a damaged file
             reason = str(error).split('\n')[0]
             raise Unavailable(
-                f'the weights that pyiqa has for {name} could not be had ({type(error).__name__}: {reason}): run once '
-                'on a machine with internet access and take the folder named pyiqa (and clip) of its torch.hub cache '
-                'into AESOP_WEIGHTS (maniqa takes its ViT from the cache of Hugging Face, HF_HOME)'
+                f"pyiqa's weights for {name} could not be loaded ({type(error).__name__}: {reason}): run once on a "
+                'machine with internet access and copy the folder pyiqa (and clip) of its torch.hub cache into '
+                'AESOP_WEIGHTS (maniqa loads its ViT from the Hugging Face cache, HF_HOME)'
             ) from error
 
 
 @contextlib.contextmanager
 def _pyiqa_folder() -> Any:
-    """AESOP_WEIGHTS in place of torch.hub's folder, where it holds a folder named pyiqa."""
+    """Uses AESOP_WEIGHTS as torch.hub's folder if it contains a folder named pyiqa."""
     weights, before = os.environ.get('AESOP_WEIGHTS'), torch.hub.get_dir()
     if weights and Path(weights, 'pyiqa').is_dir():
         torch.hub.set_dir(weights)
@@ -53,7 +53,7 @@ def _pyiqa_folder() -> Any:
 
 
 def unregistered(network: nn.Module) -> dict[str, Tensor]:
-    """Tensors that pyiqa's network keeps as plain attributes (NIQE), or in modules in a list (CLIP-IQA)."""
+    """Tensors that pyiqa's network stores as plain attributes (NIQE) or in a list of modules (CLIP-IQA)."""
     found = {}
     for name, value in vars(getattr(network, 'net', network)).items():
         if isinstance(value, Tensor):
@@ -65,11 +65,11 @@ def unregistered(network: nn.Module) -> dict[str, Tensor]:
 
 
 class NoReference(Metric):
-    """A metric of pyiqa; the classes below say which.
+    """Base class of the pyiqa metrics below.
 
     Args:
-        quadrants: the mean over the four quarters of an image, as the paper measures CLIP-IQA on DRealSR.
-        test_y_channel: accepted because published option files carry it; the colour is each metric's own.
+        quadrants: average over the four quadrants of an image, as the paper measures CLIP-IQA on DRealSR.
+        test_y_channel: accepted because published option files set it; each metric has a fixed colour space.
         crop_border, input_order, better: see `Metric`.
     """
 
@@ -113,21 +113,21 @@ class NIQE(NoReference):
     higher_is_better = False
     value_range = '0 and more'
     how = 'on luma (YIQ), blocks of 96x96, by pyiqa'
-    least_side = 192  # a covariance takes more than one block
+    min_side = 192  # a covariance needs more than one block
 
 
 @METRICS.register('calculate_maniqa_pytorch')
 class MANIQA(NoReference):
-    """Quality as a transformer learnt it from opinions, on KonIQ-10k (Yang et al., CVPRW 2022)."""
+    """Quality predicted by a transformer trained on KonIQ-10k opinion scores (Yang et al., CVPRW 2022)."""
 
     model = 'maniqa'
     value_range = '0 to 1'
-    how = 'on RGB, trained on KonIQ-10k, mean over 20 crops of 224x224 at fixed places, by pyiqa'
+    how = 'on RGB, trained on KonIQ-10k, mean over 20 crops of 224x224 at fixed positions, by pyiqa'
 
 
 @METRICS.register('calculate_musiq_pytorch')
 class MUSIQ(NoReference):
-    """Quality as a multi-scale transformer learnt it from opinions, on KonIQ-10k (Ke et al., ICCV 2021)."""
+    """Quality predicted by a multi-scale transformer trained on KonIQ-10k opinion scores (Ke et al., ICCV 2021)."""
 
     model = 'musiq'
     value_range = '0 to 100'
@@ -136,7 +136,7 @@ class MUSIQ(NoReference):
 
 @METRICS.register('calculate_clipiqa_resnet_pytorch')
 class CLIPIQA(NoReference):
-    """How much nearer the image is to "Good photo." than to "Bad photo." in CLIP, RN50 (Wang et al., AAAI 2023)."""
+    """How much closer the image is to "Good photo." than to "Bad photo." in CLIP, RN50 (Wang et al., AAAI 2023)."""
 
     model = 'clipiqa'
     value_range = '0 to 1'
@@ -148,10 +148,10 @@ class PyIQA(Metric):
     """Any metric of pyiqa by its name there, e.g. `{type: PyIQA, metric: topiq_nr}`.
 
     Args:
-        metric: what `pyiqa.list_models()` calls it; those with a reference (FR) compare with gt; those of sets
-            (fid, ...) are refused.
-        crop_border, test_y_channel, input_order: see `Metric`; the colour is each metric's own.
-        better: its own direction, unless this says otherwise.
+        metric: name in `pyiqa.list_models()`; full-reference (FR) metrics compare with gt; metrics of image sets
+            (fid, ...) are not supported.
+        crop_border, test_y_channel, input_order: see `Metric`; each metric has a fixed colour space.
+        better: overrides the metric's own direction.
     """
 
     takes_y = False
@@ -173,7 +173,7 @@ class PyIQA(Metric):
             raise UserError(f'PyIQA: pyiqa has no metric "{metric}" ({error}); see pyiqa.list_models()') from error
         mode = str(self.network.metric_mode)
         if mode not in ('FR', 'NR') or metric.startswith(('fid', 'inception_score')):
-            raise UserError(f'PyIQA: {metric} measures sets of images, not one; use {{type: FID}}')
+            raise UserError(f'PyIQA: {metric} measures sets of images, not single ones; use {{type: FID}}')
         if mode == 'FR':
             self.needs, self.needs_gt = ('sr', 'gt'), True
         if better is None:

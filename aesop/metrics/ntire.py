@@ -13,7 +13,7 @@ from aesop.registry import METRICS
 
 
 def ntire_score(lpips: Tensor, dists: Tensor, clipiqa: Tensor, maniqa: Tensor, musiq: Tensor, niqe: Tensor) -> Tensor:
-    """(1 - LPIPS) + (1 - DISTS) + CLIPIQA + MANIQA + MUSIQ / 100 + max(0, (10 - NIQE) / 10); at best about 6."""
+    """(1 - LPIPS) + (1 - DISTS) + CLIPIQA + MANIQA + MUSIQ / 100 + max(0, (10 - NIQE) / 10); at most about 6."""
     return (1 - lpips) + (1 - dists) + clipiqa + maniqa + musiq / 100 + ((10 - niqe) / 10).clamp(min=0)
 
 
@@ -23,13 +23,13 @@ class NTIREScore(Metric):
 
     Args:
         lpips_weights, dists_weights: `backbone_weights` of `LPIPS` (AlexNet) and of `DISTS` (VGG16).
-        crop_border, test_y_channel, input_order, better: see `Metric`; the challenge crops nothing.
+        crop_border, test_y_channel, input_order, better: see `Metric`; the challenge does not crop.
     """
 
     value_range = 'up to 6'
     how = '(1 - LPIPS) + (1 - DISTS) + CLIPIQA + MANIQA + MUSIQ / 100 + max(0, (10 - NIQE) / 10), on RGB'
     takes_y = False
-    least_side = NIQE.least_side
+    min_side = NIQE.min_side
 
     def __init__(
         self,
@@ -68,4 +68,4 @@ PROTOCOLS: dict[str, dict[str, dict[str, Any]]] = {
         'niqe': {'type': 'NIQE'},
     },
 }
-"""Blocks of metrics by the name of a protocol, for `aesop evaluate --protocol NAME` and `val.metrics`."""
+"""Metric blocks by protocol name, for `aesop evaluate --protocol NAME` and `val.metrics`."""

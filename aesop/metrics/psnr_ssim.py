@@ -16,7 +16,7 @@ def psnr(a: Tensor, b: Tensor, eps: float = 0.0) -> Tensor:
 def ssim(a: Tensor, b: Tensor) -> Tensor:
     """Structural similarity (Wang et al., TIP 2004) of images (N, C, H, W) in [0, 1] -> (N,), mean over channels.
 
-    Gaussian window 11x11 of sigma 1.5, population moments, K1 0.01, K2 0.03; only windows that lie inside the image.
+    Gaussian window 11x11 with sigma 1.5, population moments, K1 0.01, K2 0.03; only windows inside the image.
     """
     taps = torch.exp(-(torch.arange(-5, 6, dtype=a.dtype, device=a.device) ** 2) / (2 * 1.5**2))
     taps = taps / taps.sum()
@@ -60,8 +60,8 @@ class SSIM(Metric):
     """SSIM; identical images score 1."""
 
     value_range = '-1 to 1'
-    how = 'Gaussian window 11x11 of sigma 1.5, inside the image; mean over pixels and channels'
-    least_side = 11
+    how = 'Gaussian window 11x11 with sigma 1.5, inside the image; mean over pixels and channels'
+    min_side = 11
 
     def score(self, sr: Tensor, gt: Tensor) -> Tensor:
         return ssim(*self.prepare(sr, gt))

@@ -32,14 +32,14 @@ class AEModel(SRModel):
         )
 
     parts = ('decoder',)
-    takes = ('gt',)
+    inputs = ('gt',)
 
     @classmethod
     def check(cls, options: Options) -> list[Problem]:
         """Also whether the network has the parts of an auto-encoder."""
         block = options.network_g
         kind = ARCHS.get(block.type) if block is not None else None
-        if isinstance(kind, type) and 'lr' not in getattr(kind, 'on_request', ()):
+        if isinstance(kind, type) and 'lr' not in getattr(kind, 'optional_outputs', ()):
             return [
                 (
                     ('network_g', 'type'),
@@ -61,5 +61,5 @@ class AEModel(SRModel):
         """DDP takes note of what is trainable when it wraps, so freezing and thawing wrap anew, on every rank alike."""
         if frozen != self._decoder_is_frozen:
             self.net_g.decoder.requires_grad_(not frozen)
-            self._parallel_g = distributed.wrap(self.net_g, self.options.find_unused_parameters)
+            self._parallel_g = distributed.wrap_ddp(self.net_g, self.options.find_unused_parameters)
             self._decoder_is_frozen = frozen

@@ -180,7 +180,7 @@ class _DryRun:
             if isinstance(own, int) and self.scale and own != self.scale:
                 yield _at_scale(('network_g',), self.options.network_g, own, self.scale)
                 return
-            takes = self.model.takes or getattr(net, 'takes', ('lq',))
+            takes = self.model.inputs or getattr(net, 'inputs', ('lq',))
             outputs = yield from self._generate(
                 net, takes, known, {n for _, _, names in losses.values() for n in names}
             )
@@ -212,8 +212,8 @@ class _DryRun:
             (name,) = error.args
             yield key, f'{block.type} takes {name}, which the data set does not have{_near(name, known)}'
             return None
-        on_request = getattr(net, 'on_request', ())
-        also = tuple(name for name in on_request if name in read)
+        optional_outputs = getattr(net, 'optional_outputs', ())
+        also = tuple(name for name in optional_outputs if name in read)
         inputs |= {'also': also} if also else {}
         try:
             outputs = named(_attempt(net, **inputs))
@@ -228,7 +228,7 @@ class _DryRun:
             taken = known[takes[0]]
             if sr.shape[-2:] != gt.shape[-2:]:
                 factor, rest = divmod(sr.shape[-1], taken.shape[-1])
-                if 'lr' in getattr(net, 'on_request', ()):
+                if 'lr' in getattr(net, 'optional_outputs', ()):
                     if not self.options.model_type:
                         return None
                     yield key, f'{block.type} is an auto-encoder, and {self.options.model_type} enlarges images'

@@ -8,7 +8,7 @@ from pydantic import Field
 from pydantic.fields import FieldInfo
 from torch import Tensor, nn
 
-from aesop.errors import UserError, at
+from aesop.errors import UserError, error_context
 from aesop.losses import build_loss
 from aesop.losses.gan import discriminator_losses, generator_loss, mean_prediction
 from aesop.models.quantities import Quantities
@@ -30,7 +30,7 @@ class DiscriminatorBranch:
     def __init__(
         self, net: nn.Module, gan: nn.Module, optimiser: torch.optim.Optimizer, of: tuple[str, str], suffix: str
     ) -> None:
-        self.parallel = distributed.wrap(net)
+        self.parallel = distributed.wrap_ddp(net)
         self.gan, self.optimiser, self.of, self.suffix = gan, optimiser, of, suffix
 
 
@@ -114,7 +114,7 @@ class GANModel(SRModel):
         block = getattr(self.options.train, key)
         if block is None:
             raise UserError(f'train.{key} is missing: {self.options.model_type} needs a GAN loss for network_{which}')
-        with at(f'train.{key}'):
+        with error_context(f'train.{key}'):
             gan = build_loss(block).to(self.device)
         about = type(self.options.train).model_fields[key].json_schema_extra
         fake, real = block.of or about['of']

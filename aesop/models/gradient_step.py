@@ -88,7 +88,7 @@ class GradientStep:
         self.grad_norms = {name: length / scale for name, length in lengths.items()}
 
         bad = [~torch.stack(list(values.values())).isfinite().all() for values in (terms, lengths)]
-        bad_terms, bad_gradients = distributed.maximum(torch.stack(bad).float())
+        bad_terms, bad_gradients = distributed.reduce_max(torch.stack(bad).float())
         stop = torch.maximum(bad_terms, bad_gradients)
         # With a loss scale, gradients that overflow are a matter of course.
         self.skipped = torch.maximum(bad_terms, bad_gradients * (scale <= 1))

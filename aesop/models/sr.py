@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from aesop.archs import build_network
 from aesop.archs.spsrnet import GradientMap
 from aesop.data.degradation.blur import usm_sharpen
-from aesop.errors import UserError, at
+from aesop.errors import UserError, error_context
 from aesop.losses import build_loss
 from aesop.models.dry_run import Problem, dry_run, loss_blocks
 from aesop.models.extra_optimisers import averaged, group_state, load_group_state
@@ -43,7 +43,7 @@ class SRModel:
     Attributes:
         networks: the networks by name with what they are: 'g' is `network_g`, trained by `train.optim_g`.
         parts: parts of `net_g` that may start from weights of their own (`path.pretrain_network_<part>`).
-        takes: quantities that `net_g` takes; None: those that its class names in `takes`, by default `lq`.
+        inputs: quantities that `net_g` takes; None: those that its class names in `inputs`, by default `lq`.
         prefix: before the names of the generator's loss terms.
         net_g: the generator, as a plain module. Gradients are shared over ranks through a DDP wrapper kept apart.
         net_g_ema: exponential moving average of `net_g` (`train.ema_decay`), or None.
@@ -61,7 +61,7 @@ class SRModel:
 
     networks: ClassVar[dict[str, str]] = {'g': 'generator, or the auto-encoder'}
     parts: ClassVar[tuple[str, ...]] = ()
-    takes: ClassVar[tuple[str, ...] | None] = None
+    inputs: ClassVar[tuple[str, ...] | None] = None
     prefix: ClassVar[str] = 'l_'
     net_d: nn.Module | None = None
 
@@ -100,7 +100,7 @@ class SRModel:
         self._optimisers: dict[str, torch.optim.Optimizer] = {}
         self.net_g = self._build('g')
         self.net_g_ema: nn.Module | None = None
-        self._takes = self.takes or getattr(self.net_g, 'takes', ('lq',))
+        self._inputs = self.inputs or getattr(self.net_g, 'inputs', ('lq',))
         if options.train is None:
             self.net_g.requires_grad_(False).eval()
         else:
@@ -111,13 +111,13 @@ class SRModel:
         block, path = getattr(self.options, f'network_{which}'), self.options.path
         if block is None:
             raise UserError(f'network_{which} is missing: {self.options.model_type} needs one')
-        with at(f'network_{which}'):
+        with error_context(f'network_{which}'):
             net = build_network(block)
         starts = {which: net} | ({part: getattr(net, part) for part in self.parts} if which == 'g' else {})
         for name, started in starts.items():
             file, key, strict = (getattr(path, f'{k}_{name}') for k in ('pretrain_network', 'param_key', 'strict_load'))
             if file is not None:
-                with at(f'path.pretrain_network_{name}'):
+                with error_context(f'path.pretrain_network_{name}'):
                     checkpoint.load_network(started, file, key, strict)
         net = self._nets[f'net_{which}'] = self.precision.prepare(net)
         return net
@@ -126,7 +126,7 @@ class SRModel:
         self.net_g.train()
         self._gradient_step = GradientStep(self.device, train.grad_clip_norm, self.precision.scales_losses)
         # From here on every rank has rank 0's weights.
-        self._parallel_g = distributed.wrap(self.net_g, self.options.find_unused_parameters)
+        self._parallel_g = distributed.wrap_ddp(self.net_g, self.options.find_unused_parameters)
         if train.ema_decay > 0:
             self.net_g_ema = self._nets['net_g_ema'] = deepcopy(self.net_g).requires_grad_(False).eval()
         for net in (self.net_g, self.net_g_ema):
@@ -137,8 +137,8 @@ class SRModel:
             Term(name, key, self.precision.prepare_loss(loss), read) for name, key, loss, read in loss_terms(train)
         ]
         read = {name for term in self.terms for name in term.reads}
-        on_request = getattr(self.net_g, 'on_request', ())
-        self._also = tuple(name for name in on_request if {name, f'{name}_ema'} & read)
+        optional_outputs = getattr(self.net_g, 'optional_outputs', ())
+        self._also = tuple(name for name in optional_outputs if {name, f'{name}_ema'} & read)
         self._gradient_map = GradientMap().to(self.device)
 
     def _optimiser(self, which: str, net: nn.Module) -> torch.optim.Optimizer:
@@ -208,7 +208,7 @@ class SRModel:
     def _generate(self, quantities: Quantities) -> None:
         """The generator's outputs, as quantities."""
         also = {'also': self._also} if self._also else {}
-        inputs = network_inputs(self.net_g, self._takes, quantities)
+        inputs = network_inputs(self.net_g, self._inputs, quantities)
         quantities.add(named(self.precision.call(self._parallel_g, **inputs, **also)))
 
     def _supervise(self, terms: Sequence[Term], quantities: Quantities) -> dict[str, Tensor]:
@@ -231,7 +231,7 @@ class SRModel:
         if kind == 'ema' and self.net_g_ema is not None:
             also = {'also': self._also} if self._also else {}
             with torch.no_grad():
-                inputs = network_inputs(self.net_g_ema, self._takes, quantities)
+                inputs = network_inputs(self.net_g_ema, self._inputs, quantities)
                 outputs = named(self.precision.call(self.net_g_ema, **inputs, **also))
             quantities.add({f'{other}_ema': value for other, value in outputs.items()})
             return outputs[source]
@@ -274,7 +274,7 @@ class SRModel:
             (N, S, 3, H, W). Of a tensor alone, `sr`.
         """
         if isinstance(batch, Tensor):
-            return self.predict({self._takes[0]: batch}, solutions)['sr']
+            return self.predict({self._inputs[0]: batch}, solutions)['sr']
         net = self.net_g if self.net_g_ema is None else self.net_g_ema
         training = net.training
         net.eval()
@@ -289,12 +289,12 @@ class SRModel:
             draws = [np.random.default_rng(seed).standard_normal(net.noise_shape) for seed in batch['seeds']]
             batch = {**batch, 'noise': torch.from_numpy(np.stack(draws)).float()}
         quantities = Quantities(batch, self.precision.lay_out, self._derive)
-        return named(self.precision.call(net, **network_inputs(net, self._takes, quantities)))
+        return named(self.precision.call(net, **network_inputs(net, self._inputs, quantities)))
 
     @property
     def input_names(self) -> tuple[str, ...]:
         """The quantities that the generator takes; the first is the image that is enlarged."""
-        return tuple(self._takes)
+        return tuple(self._inputs)
 
     # State
 
@@ -360,7 +360,7 @@ def loss_terms(train: options_schema.Train) -> Iterator[tuple[str, str, nn.Modul
     """(name, key, loss, what it reads) of each loss of the generator that a train block holds, but adversarial ones."""
     for name, key, block, of, adversarial in loss_blocks(train):
         if not adversarial:
-            with at('.'.join(key)):
+            with error_context('.'.join(key)):
                 loss = build_loss(block)
                 yield name, '.'.join(key), loss, reads(loss, block.of or of)
 

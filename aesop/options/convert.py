@@ -297,7 +297,7 @@ def _loss(this: Conversion, train: Block, loss: Block) -> None:
     name = str(loss.get('type', ''))
     rest = {key: value for key, value in loss.items() if key != 'type'}
     if name.lower() not in LOSSES:
-        this.without.append(f'train.losses {name}: there is no such loss here; write it as a plugin (docs/plugins.md)')
+        this.without.append(f'train.losses {name}: unknown loss; write it as a plugin (docs/plugins.md)')
         return
     key, block = LOSSES[name.lower()]
     if key == 'perceptual_opt' and 'loss_weight' in rest:
@@ -328,7 +328,7 @@ def _runtime(this: Conversion) -> None:
         this.changed.append('precision, memory layout and compilation -> runtime')
 
 
-UNKNOWN = re.compile(r'there is no such key|has no argument|would ignore it')
+UNKNOWN = re.compile(r'unknown key|has no argument|would ignore it')
 
 
 def _drop_unknown(this: Conversion) -> None:

@@ -46,7 +46,7 @@ def import_plugins(data: dict[str, Any]) -> Iterator[Problem]:
     for i, name in enumerate(plugins if isinstance(plugins, list) else []):
         if isinstance(name, str) and re.fullmatch(r'\w+(\.\w+)*', name):
             try:
-                with importlib.import_module('aesop.archs.basicsr_shim').present():  # files in BasicSR's style
+                with importlib.import_module('aesop.archs.basicsr_shim').stand_in():  # files in BasicSR's style
                     importlib.import_module(name)
             except NameTaken as error:
                 yield ('plugins', i), f'{name}: {error}'
@@ -175,7 +175,7 @@ def _check_inner(key: Key, value: Any, hint: Any) -> Iterator[Problem]:
         elif isinstance(kind, KeysOf):
             for name in value:
                 if name not in kind.names:
-                    yield (*key, name), f'there is no such key.{did_you_mean(name[:60], list(kind.names))}'
+                    yield (*key, name), f'unknown key.{did_you_mean(name[:60], list(kind.names))}'
                 elif not isinstance(value[name], str | None):
                     yield (*key, name), f'must be text, not {words(value[name])}'
 

@@ -55,7 +55,7 @@ def _sentence(detail: Any, schema: type[BaseModel] | None) -> str:
     context, loc = detail.get('ctx', {}), detail['loc']
     match detail['type']:
         case 'extra_forbidden':
-            return f'there is no such key.{_nearest_key(loc, schema)}'
+            return f'unknown key.{_nearest_key(loc, schema)}'
         case 'missing':
             return f'needs "{loc[-1]}"' if isinstance(loc[-1], str) else 'has too few values'
         case 'union_tag_not_found':
@@ -63,7 +63,7 @@ def _sentence(detail: Any, schema: type[BaseModel] | None) -> str:
         case 'union_tag_invalid':
             known = re.findall(r"'(\w+)'", context['expected_tags'])
             hint = did_you_mean(str(context['tag'])[:60], known) or f' Known: {", ".join(known)}.'
-            return f'there is no scheduler "{str(context["tag"])[:60]}".{hint}'
+            return f'unknown scheduler "{str(context["tag"])[:60]}".{hint}'
         case 'int_type' | 'int_from_float' | 'int_parsing_size':
             return 'must be a whole number'
         case 'float_type' | 'finite_number':

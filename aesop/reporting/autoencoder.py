@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from aesop.archs import build_network
 from aesop.archs.autoencoder import AutoEncoder
-from aesop.errors import UserError, at
+from aesop.errors import UserError, error_context
 from aesop.losses.aesop import build_frozen_autoencoder
 from aesop.options import Options
 from aesop.utils.checkpoint import load_network
@@ -44,7 +44,7 @@ def _network(options: Options) -> nn.Module:
     path = options.path.pretrain_network_g
     if path is None:
         raise UserError('path.pretrain_network_g is missing: an auto-encoder with random weights shows nothing')
-    with at('path.pretrain_network_g'):
+    with error_context('path.pretrain_network_g'):
         load_network(net, path, options.path.param_key_g, options.path.strict_load_g)
     return net.eval().requires_grad_(False)
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from aesop.archs import build_network
 from aesop.archs.mod import MOD, expert_shares
-from aesop.errors import UserError, at
+from aesop.errors import UserError, error_context
 from aesop.options import Options
 from aesop.reporting.figures import COLUMN, drawing, write_csv, write_figure
 from aesop.utils.checkpoint import load_network
@@ -27,7 +27,7 @@ def router_of(options: Options) -> MOD:
     path = options.path.pretrain_network_d
     if path is None:
         raise UserError('path.pretrain_network_d is missing: a router with random weights shows nothing')
-    with at('path.pretrain_network_d'):
+    with error_context('path.pretrain_network_d'):
         load_network(net, path, options.path.param_key_d, options.path.strict_load_d)
     return net.eval().requires_grad_(False)
 

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from aesop.archs import build_network
 from aesop.data import ImageDataset
-from aesop.errors import UserError, at
+from aesop.errors import UserError, error_context
 from aesop.evaluation.evaluate import Metrics, build_metrics, evaluate, metric_blocks, protocols_of
 from aesop.evaluation.journal import fingerprint
 from aesop.models import SRModel, build_model
@@ -24,7 +24,7 @@ from aesop.run.experiment import describe_run
 from aesop.utils.checkpoint import StateDict, find_weights, load_network, network_state_dict
 from aesop.utils.download import sha256
 from aesop.utils.files import write_text
-from aesop.utils.jsonl import finite
+from aesop.utils.jsonl import json_safe
 
 Made = dict[str, dict[str, Any]]  # by method, what its numbers depend on
 KEYS = ('method', 'alpha', 'dataset')
@@ -83,7 +83,7 @@ def measure(
     prepared = []
     problems: list[str] = []
     for method, paths in ends.items():
-        with at(method, problems):
+        with error_context(method, problems):
             prepared.append((method, *_prepare(option_file, overrides, paths, needed)))
     if problems:
         raise UserError(problems)
@@ -190,7 +190,7 @@ def _read_made(path: Path) -> Made:
 
 
 def _json(made: Made) -> str:
-    return json.dumps(finite(made), indent=2) + '\n'
+    return json.dumps(json_safe(made), indent=2) + '\n'
 
 
 def read_points(path: str | Path) -> list[Point]:

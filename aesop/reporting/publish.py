@@ -16,7 +16,7 @@ from aesop.archs import build_network
 from aesop.archs.pretrained import metadata
 from aesop.errors import UserError
 from aesop.options import Options, load_options
-from aesop.utils.checkpoint import fit, network_state_dict, read_weights, save_network
+from aesop.utils.checkpoint import load_params, network_state_dict, read_weights, save_network
 from aesop.utils.hub import DEFAULT_FILE
 
 
@@ -112,7 +112,7 @@ def publish(
     if folder.exists() and any(folder.iterdir()):
         raise UserError(f'{folder} is not empty: name another folder with -o, or remove it')
     net = build_network(this.block)
-    fit(net, read_weights(this.weights, key)[0], this.weights)
+    load_params(net, read_weights(this.weights, key)[0], this.weights)
     model = folder / DEFAULT_FILE
     describing = metadata(this.block, this.scale, recipe_sha256=this.recipe_sha256, name=this.name)
     save_network(model, network_state_dict(net), metadata=describing)

@@ -16,7 +16,7 @@ from typing import IO, Any
 from aesop.errors import UserError
 from aesop.options import Options
 from aesop.utils import checkpoint, distributed, files
-from aesop.utils.jsonl import Lines
+from aesop.utils.jsonl import JSONLWriter
 
 logger = logging.getLogger(__name__)
 
@@ -94,9 +94,9 @@ class Experiment:
         self.root = Path(options.path.experiments_root or 'experiments') / options.name
         self.states = self.root / 'training_states'
         self.models = self.root / 'models'
-        self.metrics = Lines(self.root / 'metrics.jsonl')
-        self.losses = Lines(self.root / 'train.jsonl')
-        self.skipped = Lines(self.root / 'skipped.jsonl')
+        self.metrics = JSONLWriter(self.root / 'metrics.jsonl')
+        self.losses = JSONLWriter(self.root / 'train.jsonl')
+        self.skipped = JSONLWriter(self.root / 'skipped.jsonl')
         self._lock: IO[str] | None = None
         self._goes_on = False
 

@@ -19,7 +19,7 @@ from aesop.data.datasets.base import capped
 from aesop.data.datasets.crops import CropDataset
 from aesop.data.datasets.realesrgan import RealESRGANDataset
 from aesop.data.preparation.check import describe, shared
-from aesop.errors import Unavailable, UserError, at
+from aesop.errors import Unavailable, UserError, error_context
 from aesop.options import Options
 from aesop.options.schema import Metric as MetricBlock
 from aesop.registry import LOSSES, METRICS
@@ -56,7 +56,7 @@ def prepare(
     datasets = {}
     for key in options.datasets:
         if key.startswith(modes):
-            with at(f'datasets.{key}', problems):
+            with error_context(f'datasets.{key}', problems):
                 datasets[key] = _dataset(options, key, skip_bad)
     with muted('aesop.utils.checkpoint'):  # what it has to say is said when the model loads the weights
         networks = _networks(options, problems)
@@ -65,7 +65,7 @@ def prepare(
     state = options.path.resume_state
     if state is not None and not Path(state).is_file():
         problems.append(f'path.resume_state: there is no file {state}; correct it, or remove it to start afresh')
-    with at(str(folder), problems):
+    with error_context(str(folder), problems):
         needed = _bytes(options, networks) if 'train' in modes and 'g' in networks else (0, '')
         _check_disk(folder, *needed, resume or state is not None)
     if problems:
@@ -125,7 +125,7 @@ def _checked_dataset(options: Options, key: str, skip_bad: bool) -> ImageDataset
     if not dataset.has_gt:
         place, metrics = metric_blocks(options, key)
         needing = [f'{place}.{name}' for name, metric in metrics.items() if METRICS.get(metric.type).needs_gt]
-        if 'gt' in (options.model().takes or ()):
+        if 'gt' in (options.model().inputs or ()):
             needing.append(f'model_type {options.model_type}')
         if needing:
             problems.append(f'{block.type} has no ground truth, which is needed by {", ".join(needing)}')
@@ -148,7 +148,7 @@ def _too_small(options: Options, key: str, dataset: ImageDataset, size: tuple[in
     for name, block in metric_blocks(options, key)[1].items():
         metric = METRICS.get(block.type)
         side = lr if getattr(metric, 'needs_lq', False) else lr * options.scale
-        border, least = block.get('crop_border', 0), getattr(metric, 'least_side', 1)
+        border, least = block.get('crop_border', 0), getattr(metric, 'min_side', 1)
         if side - 2 * border < least:
             cropped = f', without crop_border {border} on each side' if border else ''
             problems.append(f'too small for {name}: {side} pixels{cropped}, and {metric.__name__} needs {least}')
@@ -162,14 +162,14 @@ def _networks(options: Options, problems: list[str]) -> dict[str, nn.Module]:
     for which in names if options.train else ('g',):
         block = getattr(options, f'network_{which}')
         if block is not None:
-            with at(f'network_{which}', problems):
+            with error_context(f'network_{which}', problems):
                 networks[which] = build_network(block)
     parts = dict(networks)
     if 'g' in networks:
         parts |= {part: getattr(networks['g'], part) for part in options.model().parts}
     for which, net in parts.items():
         key, strict = (getattr(options.path, f'{name}_{which}') for name in ('param_key', 'strict_load'))
-        with at(f'path.pretrain_network_{which}', problems):
+        with error_context(f'path.pretrain_network_{which}', problems):
             _try(net, getattr(options.path, f'pretrain_network_{which}'), key, strict)
     return networks
 
@@ -183,16 +183,16 @@ def _check_files(place: str, block: dict[str, Any], problems: list[str], lenient
     passed_over = Unavailable if lenient and 'metrics' in place.split('.') else ()
     load = block.get('autoencoder_load')
     if load:
-        with at(f'{place}.autoencoder_load.path', problems), suppress(passed_over):
+        with error_context(f'{place}.autoencoder_load.path', problems), suppress(passed_over):
             _try(build_network(block['autoencoder_arch']), load.get('path'), load.get('key', 'params'))
     for name in ('vgg_weights', 'backbone_weights'):
         if block.get(name, 'imagenet') not in (None, 'imagenet'):
-            with at(f'{place}.{name}', problems), suppress(passed_over):
+            with error_context(f'{place}.{name}', problems), suppress(passed_over):
                 _require_file(backbone_file(block[name]))
     if place.startswith('train.') and block.get('type') in LOSSES.names():
         parameters = inspect.signature(LOSSES.get(block['type'])).parameters
         if 'vgg_weights' in parameters and block.get('vgg_weights') in (None, 'imagenet'):
-            with at(f'{place}.vgg_weights', problems):
+            with error_context(f'{place}.vgg_weights', problems):
                 fetch_backbone(block.get('vgg_type', getattr(parameters.get('vgg_type'), 'default', 'vgg19')))
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from aesop.errors import UserError
 from aesop.models import SRModel
 from aesop.models.gradient_step import load_state
-from aesop.utils.checkpoint import fit, read_weights, renamed
+from aesop.utils.checkpoint import load_params, match_names, read_weights
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ def take_over(state: dict[str, Any], model: SRModel, keep: Sequence[str] = ()) -
             left.append(f'{name} ({weights} not found)')
             continue
         found, _ = read_weights(weights, 'params_ema' if name.endswith('_ema') else 'params')
-        fit(net, found, weights)
+        load_params(net, found, weights)
         taken.append(name)
         optimiser = model._optimisers.get(f'optim_{which}')
         if name.endswith('_ema') or optimiser is None:
@@ -64,7 +64,7 @@ def _by_position(saved: dict[str, Any], found: dict[str, Tensor], net: nn.Module
         ValueError: it is of another optimiser, or of other tensors.
     """
     ours = {name: (position, parameter) for position, (name, parameter) in enumerate(net.named_parameters())}
-    names = {id(tensor): name for name, tensor in renamed(found, net).items()}
+    names = {id(tensor): name for name, tensor in match_names(found, net).items()}
     order = [names[id(tensor)] for tensor in found.values() if names.get(id(tensor)) in ours]
     numbers = [number for group in saved['param_groups'] for number in group['params']]
     if len(numbers) != len(order):

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from aesop.models import SRModel
 from aesop.utils import distributed
-from aesop.utils.jsonl import Lines
+from aesop.utils.jsonl import JSONLWriter
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ class Health:
         skips: steps skipped in a row until now.
     """
 
-    def __init__(self, lines: Lines) -> None:
+    def __init__(self, lines: JSONLWriter) -> None:
         self._lines = lines
         self._last: Step | None = None
         self.skips = 0

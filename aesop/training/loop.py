@@ -16,7 +16,7 @@ from aesop.data import ImageDataset, train_loader, waiting_advice
 from aesop.data.datasets.realesrgan import RealESRGANDataset
 from aesop.data.degradation.pool import share_out
 from aesop.data.degradation.real import RealDegradation, build_degradation
-from aesop.errors import DONE, STOPPED, RunEnded, UserError, at
+from aesop.errors import DONE, STOPPED, RunEnded, UserError, error_context
 from aesop.evaluation.autoencoder import autoencoder_quality
 from aesop.evaluation.evaluate import Metrics, build_metrics, evaluate
 from aesop.models import SRModel, build_model
@@ -219,7 +219,7 @@ class TrainingRun:
         folder = self.experiment.root / 'visualization'
         values = {}
         generators = (self.model.net_g, self.model.net_g_ema)
-        distributed.share_buffers(net for net in generators if net is not None)
+        distributed.broadcast_buffers(net for net in generators if net is not None)
         for key, dataset in self.datasets.items():
             label = f'{self.options.val.image_suffix(self.options.name)}_{self.iter}'
 
@@ -232,7 +232,7 @@ class TrainingRun:
             numbers = '  '.join(f'{name}: {value:.4f}' for name, value in values[dataset.name].items())
             logger.info('validation at %d, %s: %s', self.iter, dataset.name, numbers)
             net = self.model.net_g_ema or self.model.net_g
-            if 'lr' in getattr(net, 'on_request', ()) and distributed.is_main():
+            if 'lr' in getattr(net, 'optional_outputs', ()) and distributed.is_main():
                 quality = autoencoder_quality(net, dataset, self.model.device, self.model.precision.call)
                 logger.info('%s', quality or 'no pairs: the auto-encoder is not assessed')
         if distributed.is_main():
@@ -320,7 +320,7 @@ class TrainingRun:
             self.iter, self.samples = state['iter'], state['iter'] * count * self._batch_size()
             seed_everything(self.options.manual_seed, self.iter, rank)
             return
-        with at(state['file']):
+        with error_context(state['file']):
             if 'options' in state:
                 check_changes(state['options'], self.options.to_dict(), keep, force)
             self.model.load_state_dict(state['model'], keep)
@@ -350,7 +350,7 @@ class TrainingRun:
         return self.iter == self.options.train.total_iter or (self.iter >= start and self.iter % every == 0)
 
     def _log(self, terms: dict[str, torch.Tensor], total: int) -> None:
-        values = distributed.mean(terms)
+        values = distributed.reduce_mean(terms)
         rate, waited = self._clock.lap(self.iter)
         if distributed.is_main():
             rates = {'lr': self.model.learning_rates, 'rate': rate, 'waited': waited}

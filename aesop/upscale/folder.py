@@ -91,7 +91,7 @@ def find_jobs(source: Path, output: Path, suffix: str, form: str | None, overwri
 def _pairs(source: Path, output: Path, suffix: str, form: str) -> Iterator[tuple[Path, Path]]:
     """Each image and its result."""
     if not source.exists():
-        raise UserError(f'{source}: there is no such file or folder; correct the path')
+        raise UserError(f'{source}: file or folder not found; correct the path')
     if output.is_file() and source.is_dir():
         raise UserError(f'{output} is a file; results of a folder need a folder')
     if source.is_file():

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from aesop.archs import build_network, spandrel
 from aesop.archs.pretrained import architecture_of
-from aesop.errors import UserError, at
+from aesop.errors import UserError, error_context
 from aesop.options import load_options
-from aesop.utils.checkpoint import StateDict, esrgan_name, find_weights, fit, load, read_weights
+from aesop.utils.checkpoint import StateDict, esrgan_name, find_weights, load, load_params, read_weights
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ def recognise(weights: str | Path, arch: str | None = None, key: str | None = No
     else:
         block, source = detect(state, path), 'its tensors'
     net = build_network(block)
-    fit(net, state, path)
+    load_params(net, state, path)
     net = net.requires_grad_(False).eval()
     if not _upscales(net):
         raise UserError(
@@ -104,7 +104,7 @@ def detect(state: StateDict, path: str | Path) -> Block:
             "--arch '{type: ..., ...}' names it; with `pip install spandrel` that package's networks are known too"
         )
     try:
-        with at(str(path)):
+        with error_context(str(path)):
             return found[0](state)
     except (LookupError, ValueError, ArithmeticError) as error:  # a tensor that is missing or of another size
         raise UserError(
@@ -172,7 +172,7 @@ def _activation(block: Block, state: StateDict) -> str:
     errors = {}
     for act_type in ('relu', 'leakyrelu'):
         net = build_network(block | {'act_type': act_type}).eval()
-        fit(net, state, 'SRVGGNetCompact')
+        load_params(net, state, 'SRVGGNetCompact')
         errors[act_type] = (F.avg_pool2d(net(lq), block['upscale']) - lq).abs().mean().item()
     best, other = sorted(errors, key=errors.get)
     if not errors[best] < errors[other] / 2:

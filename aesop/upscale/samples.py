@@ -46,7 +46,7 @@ class Sampler:
     """
 
     def __init__(self, net: nn.Module, runtime: Precision, ref: Path | None, samples: int, seed: int | None) -> None:
-        if ref is not None and 'ref' not in net.takes:
+        if ref is not None and 'ref' not in net.inputs:
             raise UserError(f'--ref: {type(net).__name__} takes no reference; leave it away')
         if ref is not None and not ref.exists():
             raise UserError(f'--ref: there is no file or folder {ref}')
@@ -68,7 +68,7 @@ class Sampler:
             rng = np.random.default_rng((self._seed, n, k))
             inputs['noise'] = torch.from_numpy(rng.standard_normal(self._net.noise_shape)).float()
         self._runtime.begin_step()
-        given = {name: inputs[name] for name in self._net.takes if inputs[name] is not None}
+        given = {name: inputs[name] for name in self._net.inputs if inputs[name] is not None}
         output = self._runtime.call(self._net, **{name: self._runtime.lay_out(x[None]) for name, x in given.items()})
         return (output['sr'] if isinstance(output, dict) else output)[0].float().cpu()
 

@@ -1,1 +1,1 @@
-"""What every room may use: images, weights, downloads, files, ranks."""
+"""Utilities shared by all subpackages: images, weights, downloads, files, ranks."""

@@ -1,4 +1,4 @@
-"""Files of weights and of training states: written atomically, verified when read, names cleaned in this one place."""
+"""Files of weights and training states: written atomically, verified when read, parameter names normalised."""
 
 import logging
 import pickle
@@ -22,17 +22,17 @@ logger = logging.getLogger(__name__)
 StateDict = dict[str, Tensor]
 
 PACKAGED = Path(__file__).parents[1] / 'weights'
-PRETRAINED = Path('experiments/pretrained_models')  # where the files of weights.yml are looked for
-COMPUTED = ('attn_mask', 'relative_position_index')  # buffers in files that a network works out by itself
+PRETRAINED = Path('experiments/pretrained_models')  # the folder of the files in weights.yml
+COMPUTED = ('attn_mask', 'relative_position_index')  # buffers in files that the network computes itself
 
 
 def save(obj: Any, path: str | Path, metadata: dict[str, str] | None = None) -> None:
-    """Writes a nested dict of tensors, numbers, strings and lists; at any instant `path` is the old or the new file.
+    """Writes a nested dict of tensors, numbers, strings and lists atomically.
 
-    A path that ends in `.safetensors` takes a flat dict of tensors, and `metadata` into its header.
+    For a path ending in `.safetensors`, `obj` is a flat dict of tensors, and `metadata` goes into the header.
 
     Raises:
-        UserError: the file cannot be written (no space, no permission, ...); what was there before stays.
+        UserError: the file cannot be written (no space, no permission, ...); the old file is kept.
     """
     path = Path(path)
     content = None
@@ -46,21 +46,21 @@ def save(obj: Any, path: str | Path, metadata: dict[str, str] | None = None) -> 
 
 
 def load(path: str | Path) -> Any:
-    """What `save` or `torch.save` wrote, on the CPU. Nothing in the file is run, and every checksum is verified.
+    """Reads what `save` or `torch.save` wrote, to the CPU. No code is run, and every checksum is verified.
 
-    A path that ends in `.safetensors` gives a flat dict of tensors; that format has no checksums.
+    A path ending in `.safetensors` gives a flat dict of tensors; that format has no checksums.
 
     Args:
-        path: or a name that `find_weights` knows.
+        path: a path, or a name known to `find_weights`.
 
     Raises:
         UserError: the file is missing, truncated, corrupted, or would run code.
     """
     path = find_weights(path)
     if not path.is_file():
-        what = 'this is not a file' if path.exists() else 'there is no such file'
+        what = 'not a file' if path.exists() else 'file not found'
         raise Unavailable(f'{path}: {what}; check the path')
-    damaged = f'{path} is damaged ({{}}): copy or download it again, or use an earlier one'
+    damaged = f'{path} is damaged ({{}}): copy or download it again, or use an earlier file'
     if path.stat().st_size == 0:
         raise UserError(damaged.format('it is empty'))
     if path.suffix == '.safetensors':
@@ -71,7 +71,7 @@ def load(path: str | Path) -> Any:
     try:
         zipped = zipfile.is_zipfile(path)
         if zipped:
-            with zipfile.ZipFile(path) as archive:  # torch.load itself does not compare the checksums
+            with zipfile.ZipFile(path) as archive:  # torch.load does not verify the checksums
                 record = archive.testzip()
             if record:
                 raise zipfile.BadZipFile(f'wrong checksum of {record}')
@@ -79,28 +79,28 @@ def load(path: str | Path) -> Any:
     except pickle.UnpicklingError as error:
         culprit = re.search(r'GLOBAL (\S+)', str(error))
         if not zipped and not culprit:
-            raise UserError(damaged.format('cut short, or not a PyTorch file')) from error
+            raise UserError(damaged.format('truncated, or not a PyTorch file')) from error
         what = f' ({culprit.group(1)})' if culprit else ''
         raise UserError(
-            f'{path} is refused: it holds more than tensors and plain values{what}, and opening it could run code. '
+            f'{path} is refused: it contains more than tensors and plain values{what}, and loading it could run code. '
             'If you trust its source, load it there with weights_only=False and save its state dict alone'
         ) from error
-    except Exception as error:  # a damaged file fails in as many ways as there are bytes
+    except Exception as error:  # a damaged file can fail in many ways
         reason = str(error).strip().split('\n')[0] or type(error).__name__
         raise UserError(damaged.format(reason)) from error
 
 
 def manifest() -> dict[str, dict[str, Any]]:
-    """The published weights that `weights.yml` lists, by name: file, purpose, url or page, licence, ..."""
+    """The published weights listed in `weights.yml`, by name: file, purpose, url or page, licence, ..."""
     return yaml.safe_load(Path(__file__).with_name('weights.yml').read_text(encoding='utf-8'))
 
 
 def find_weights(name: str | Path) -> Path:
-    """The file that an option means: a path, a name in `weights.yml`, whose file lies in PRETRAINED, one of the weights
-    that come with the package (`aesop_ae_x4`), or an address on the Hub (`hf://owner/repository[@revision][/file]`).
+    """Resolves a path, a name in `weights.yml` (a file in PRETRAINED), the name of weights shipped with the package
+    (`aesop_ae_x4`), or a Hub address (`hf://owner/repository[@revision][/file]`).
 
     Raises:
-        UserError: it is such a name or address, and the file is not there.
+        UserError: the file of such a name or address is missing.
     """
     if str(name).startswith(PREFIX):
         return hub_file(str(name))
@@ -112,21 +112,21 @@ def find_weights(name: str | Path) -> Path:
         return Path(name)
     path = PRETRAINED / entry['file']
     if not path.is_file():
-        raise Unavailable(f'{name}: there is no file {path}; get it with `aesop download {name}`')
+        raise Unavailable(f'{name}: file {path} not found; get it with `aesop download {name}`')
     return path
 
 
 def download_advice(path: str | Path) -> str | None:
-    """How to get a file of this name, if `weights.yml` lists it."""
+    """How to get a file of this name, if it is listed in `weights.yml`."""
     name = next((name for name, entry in manifest().items() if entry['file'] == Path(path).name), None)
     folder = '' if Path(path).parent == PRETRAINED else f', which puts it into {PRETRAINED}'
     return name and f'Get it with `aesop download {name}`{folder}'
 
 
 def network_state_dict(net: nn.Module) -> StateDict:
-    """A copy of `net`'s tensors on the CPU under their published names, wrappers (DDP, compile) stripped.
+    """A copy of `net`'s tensors on the CPU under their published names, without prefixes of DDP and torch.compile.
 
-    An auto-encoder's encoder appears under both of its published names, each pair sharing its memory.
+    An auto-encoder's encoder appears under both of its published names; each pair shares memory.
     """
     state = {_clean(name): tensor.detach().to('cpu', copy=True) for name, tensor in net.state_dict().items()}
     for prefix, alias in _aliases(net):
@@ -140,56 +140,55 @@ def save_network(
     params_ema: StateDict | None = None,
     metadata: dict[str, str] | None = None,
 ) -> None:
-    """Writes weights the way the field's tools open them: `params`, and `params_ema` where there is an average.
+    """Writes weights in BasicSR's format: `params`, and `params_ema` if there is an average.
 
-    A `.safetensors` file has no entries: it takes `params` alone, and `metadata` into its header.
+    A `.safetensors` file has no entries: it takes `params` only, with `metadata` in its header.
     """
     if Path(path).suffix == '.safetensors':
-        assert params_ema is None, 'one set of weights a file'
+        assert params_ema is None, 'one set of weights per file'
         save(params, path, metadata)
     else:
         save({'params': params} if params_ema is None else {'params': params, 'params_ema': params_ema}, path)
 
 
 def read_weights(path: str | Path, key: str | None = 'params') -> tuple[StateDict, str | None]:
-    """The weights in a file without what wrappers add to names, and the entry they were taken from (None: the file is
-    a bare state dict).
+    """The weights in a file, without wrapper prefixes, and the entry they were taken from (None: a bare state dict).
 
     Args:
-        key: the entry to take: `params`, `params_ema`, or None for a bare state dict. Where the file has no such entry
-            the other ones are tried, and the log says which was taken.
+        key: the entry to take: `params`, `params_ema`, or None for a bare state dict. If the file has no such entry,
+            the others are tried, and the one taken is logged.
 
     Raises:
-        UserError: the file cannot be read, or holds no network.
+        UserError: the file cannot be read, or contains no network.
     """
     found, used = _entry(load(path), key)
     if found is None:
-        raise UserError(f'{path} holds no network weights: neither `{key}` nor params, params_ema, net_g or generator')
+        raise UserError(f'{path} has no network weights: neither `{key}` nor params, params_ema, net_g or generator')
     taken = f'`{used}`' if used else 'the bare state dict'
     logger.info('%s: taking %s%s', path, taken, '' if used == key else f', it has no `{key}`')
     return {_clean(name): tensor for name, tensor in found.items() if not _computed(name)}, used
 
 
 def load_network(net: nn.Module, path: str | Path, key: str | None = 'params', strict: bool = True) -> None:
-    """Loads published weights, or ours, into `net`: `read_weights`, then `fit`; see these."""
-    fit(net, read_weights(path, key)[0], path, strict, advice=', or load what fits with strict_load: false')
+    """Loads published weights, or ours, into `net`: `read_weights` followed by `load_params`."""
+    load_params(net, read_weights(path, key)[0], path, strict, advice=', or load what fits with strict_load: false')
 
 
-def fit(net: nn.Module, found: StateDict, path: str | Path, strict: bool = True, advice: str = '') -> None:
-    """Loads weights that `read_weights` found at `path` into `net`, which may be wrapped by DDP or torch.compile.
+def load_params(net: nn.Module, found: StateDict, path: str | Path, strict: bool = True, advice: str = '') -> None:
+    """Loads weights that `read_weights` found at `path` into `net`, which may be wrapped in DDP or compiled.
 
     Args:
-        strict: every tensor of the network has to be in the file and the other way round; otherwise what fits is
-            loaded and the log says what is left out. Buffers that the network computes (COMPUTED) are passed over.
-        advice: ends the sentence about weights that fit in part.
+        strict: names and shapes must match exactly; otherwise the tensors that match are loaded and the others are
+            logged. Buffers that the network computes (COMPUTED) are ignored.
+        advice: appended to the message if some of the weights match.
 
     Raises:
-        UserError: they are the weights of another network.
+        UserError: the weights are those of a different network.
     """
     actual = {_clean(name): name for name in net.state_dict()}
     wanted = {_clean(name): tensor.shape for name, tensor in net.state_dict().items() if not _computed(name)}
-    found = renamed(found, net)
-    for name, shape in wanted.items():  # DRCT's authors keep as 1x1 convolutions what is a linear layer here
+    found = match_names(found, net)
+    for name, shape in wanted.items():  # DRCT's authors use 1x1 convolutions for linear layers
         if name in found and found[name].shape == (*shape, 1, 1):
             found[name] = found[name].reshape(shape)
     fitting = {name: found[name] for name in wanted if name in found and found[name].shape == wanted[name]}
@@ -207,7 +206,7 @@ def fit(net: nn.Module, found: StateDict, path: str | Path, strict: bool = True,
 
 
 def differences(found: StateDict, wanted: dict[str, torch.Size]) -> str:
-    """'2 missing (a, b); 1 unexpected (c)', or '' where names and shapes agree."""
+    """'2 missing (a, b); 1 unexpected (c)', or '' if names and shapes match."""
     wrong = {
         'missing': [name for name in wanted if name not in found],
         'unexpected': [name for name in found if name not in wanted],
@@ -249,9 +248,9 @@ def _unwrapped(net: nn.Module) -> nn.Module:
 
 
 def _aliases(net: nn.Module) -> list[tuple[str, str]]:
-    """(prefix in memory, other prefix in published files), which a network declares where it has any.
+    """Pairs (prefix in memory, other prefix in published files) declared by the network, if any.
 
-    A network's `published_aliases` is {prefix in memory: another prefix, or a tuple of them}.
+    `published_aliases` of a network is {prefix in memory: another prefix, or a tuple of them}.
     """
     declared = getattr(_unwrapped(net), 'published_aliases', {})
     listed = {prefix: (others,) if isinstance(others, str) else others for prefix, others in declared.items()}
@@ -259,7 +258,7 @@ def _aliases(net: nn.Module) -> list[tuple[str, str]]:
 
 
 def _clean(name: str) -> str:
-    """The name without what wrappers add: torch.compile `_orig_mod.` anywhere, DDP `module.` in front."""
+    """Strips wrapper prefixes: `_orig_mod.` (torch.compile) anywhere, `module.` (DDP) at the start."""
     name = name.replace('_orig_mod.', '')
     while name.startswith('module.'):
         name = name.removeprefix('module.')
@@ -270,18 +269,18 @@ def _computed(name: str) -> bool:
     return name.rsplit('.', 1)[-1] in COMPUTED
 
 
-def renamed(state: StateDict, net: nn.Module) -> StateDict:
-    """`state`, as `read_weights` gives it, under the names that `net` has in memory."""
+def match_names(state: StateDict, net: nn.Module) -> StateDict:
+    """`state`, as returned by `read_weights`, under the names that `net` has in memory."""
     wanted = [name for name in map(_clean, net.state_dict()) if not _computed(name)]
     if 'linear1.weight' in wanted and 'features.0.weight' in state:
         state = vgg_discriminator_names(state)
     current = {esrgan_name(name): name for name in wanted}
-    if 'body.0.rdb1.conv1.weight' in current:  # an RRDB network: any generation of names fits any other
+    if 'body.0.rdb1.conv1.weight' in current:  # an RRDB network: all generations of names are equivalent
         state = {current.get(esrgan_name(name), name): tensor for name, tensor in state.items()}
     for prefix, alias in _aliases(net):
         second = {prefix + name.removeprefix(alias): t for name, t in state.items() if name.startswith(alias)}
         state = second | {name: t for name, t in state.items() if not name.startswith(alias)}
-        if not any(name.startswith(prefix) for name in wanted):  # bicubic downsampling in the encoder's place
+        if not any(name.startswith(prefix) for name in wanted):  # bicubic downsampling replaces the encoder
             unused = [name for name in state if name.startswith(prefix)]
             if unused:
                 logger.info('the file has %d tensors %s* that this network does not use', len(unused), prefix)
@@ -290,11 +289,11 @@ def renamed(state: StateDict, net: nn.Module) -> StateDict:
 
 
 def esrgan_name(name: str) -> str:
-    """RRDBNet's name for one of ESRGAN's older names; other names stay.
+    """RRDBNet's name for one of ESRGAN's older names; other names are returned unchanged.
 
     2019, and BSRGAN: RRDB_trunk.N.RDB1.conv1, trunk_conv, upconv1, HRconv. 2018, and SPSR: a Sequential, where
-    model.1.sub holds the blocks and a last convolution, model.3, model.6, ... follow the upsamplings, and after these
-    each plain convolution has one activation in front.
+    model.1.sub contains the blocks and a last convolution, model.3, model.6, ... follow the upsamplings, and after
+    these each plain convolution is preceded by one activation.
     """
     stem, _, kind = name.rpartition('.')
     if match := re.fullmatch(r'(?:RRDB_trunk|model\.1\.sub)\.(\d+)\.RDB(\d)\.(conv\d(?:x1)?)(?:\.0)?', stem):
@@ -312,11 +311,11 @@ def esrgan_name(name: str) -> str:
 
 
 def vgg_discriminator_names(state: StateDict) -> StateDict:
-    """VGGStyleDiscriminator's names for those of ESRGAN's and SPSR's first files: `features.N`, `classifier.0`, `.2`.
+    """VGGStyleDiscriminator's names for those in ESRGAN's and SPSR's first files: `features.N`, `classifier.0`, `.2`.
 
-    There the layers of all stages stand in one Sequential: convolution and activation, then convolution, batch
-    normalisation and activation each. All of its convolutions have a bias, which a batch normalisation after it takes
-    out again; here only the first has one, so the bias of the others goes into the running mean.
+    There the layers of all stages are in one Sequential: convolution and activation, then convolution, batch
+    normalisation and activation each. All convolutions have a bias, which the following batch normalisation removes;
+    here only the first has one, so the biases of the others are folded into the running means.
     """
     renamed, biases = {}, {}
     for name, tensor in state.items():

@@ -1,4 +1,4 @@
-"""Which device a process computes on, and what it has used of the memory."""
+"""The device a process computes on, and its peak memory."""
 
 import sys
 
@@ -10,30 +10,30 @@ RSS_UNIT = 1 if sys.platform == 'darwin' else 1024  # ru_maxrss is in KiB on Lin
 
 
 def best_device() -> str:
-    """`cuda` where there is a GPU of NVIDIA or AMD, `mps` on a Mac with Apple's, else `cpu`."""
+    """`cuda` with an NVIDIA or AMD GPU, `mps` on Apple silicon, else `cpu`."""
     if torch.cuda.is_available():
         return 'cuda'
     return 'mps' if torch.backends.mps.is_available() else 'cpu'
 
 
 def find_device(name: str | None = None) -> torch.device:
-    """The device of that name, e.g. `cuda:1`; by default the best one here.
+    """The device of that name, e.g. `cuda:1`; by default the best one available.
 
     Raises:
-        UserError: it is not here.
+        UserError: the device is not available.
     """
     try:
         device = torch.device(name or best_device())
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).strip().split('\n')[0]
-        raise UserError(f'there is no device {name} here ({reason}); cpu is always there') from error
+        raise UserError(f'device {name} is not available ({reason}); cpu always is') from error
     return device
 
 
 def peak_memory(device: torch.device) -> int:
-    """Bytes: the most that PyTorch has had allocated on a GPU, that Apple's driver has given, or that the process has
-    had resident; 0 where the system does not tell."""
+    """Peak memory in bytes: allocated by PyTorch on a GPU, allocated by Apple's driver, or resident in the process;
+    0 if the system does not report it."""
     if device.type == 'cuda':
         return torch.cuda.max_memory_allocated(device)
     if device.type == 'mps':

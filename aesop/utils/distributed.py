@@ -1,4 +1,4 @@
-"""Ranks of one run. The only reader of RANK, LOCAL_RANK and WORLD_SIZE; everything is safe without a process group."""
+"""Helpers for distributed runs, also usable without a process group; the only reader of RANK and WORLD_SIZE."""
 
 import inspect
 import io
@@ -17,18 +17,18 @@ from aesop.errors import UserError
 
 T = TypeVar('T')
 
-_gloo: dist.ProcessGroup | None = None  # for what CPUs have to say to each other; None: the default group is gloo
+_gloo: dist.ProcessGroup | None = None  # for CPU tensors; None: the default group is gloo already
 
 
 class SharedUserError(UserError):
-    """A mistake of the user's that every rank raises, so that one of them is enough to tell it."""
+    """A user error raised on every rank, so that only one of them has to report it."""
 
 
 def read_launcher(name: str) -> None:
-    """Checks that `--launcher` is the one that started this process; from `srun` takes ranks and meeting point.
+    """Checks that `--launcher` is what started this process; under `srun`, sets ranks and master address from SLURM.
 
     Raises:
-        UserError: the launcher named did not start this process.
+        UserError: this process was not started by that launcher.
     """
     needed = {'pytorch': 'RANK', 'slurm': 'SLURM_PROCID'}
     starters = {'pytorch': 'torchrun --nproc_per_node=N train.py ...', 'slurm': 'srun (see scripts/train.sbatch)'}
@@ -53,32 +53,32 @@ def _read_slurm() -> None:
 
 
 def setup(num_gpu: int | str = 'auto', timeout: float = 600) -> torch.device:
-    """Joins the process group where several ranks were started, and picks this rank's device.
+    """Joins the process group if several ranks were started, and picks this rank's device.
 
     Args:
-        num_gpu: 0 keeps the run on the CPU; 'auto' or N uses this rank's GPU where there is one. Not a Mac's: some
-            losses and metrics compute in float64, which MPS does not have.
+        num_gpu: 0 keeps the run on the CPU; 'auto' or N uses this rank's GPU if there is one. MPS is not used: some
+            losses and metrics compute in float64, which it lacks.
         timeout: seconds that a rank waits for the others, at the start and in each collective, before it raises.
     """
     global _gloo
     use_gpu = torch.cuda.is_available() and num_gpu != 0
     if use_gpu:
-        if 'PYTORCH_ALLOC_CONF' not in os.environ:  # memory in segments that grow, so that less of it lies in gaps
+        if 'PYTORCH_ALLOC_CONF' not in os.environ:  # growing segments, for less fragmentation
             os.environ.setdefault('PYTORCH_CUDA_ALLOC_CONF', 'expandable_segments:True')
         torch.cuda.set_device(int(os.environ.get('LOCAL_RANK', 0)) % torch.cuda.device_count())
     if int(os.environ.get('WORLD_SIZE', 1)) > 1 and not dist.is_initialized():
         patience = timedelta(seconds=timeout)
-        meeting = _own_store(patience) if 'TORCHELASTIC_RESTART_COUNT' in os.environ else {}
+        meeting = _fresh_store(patience) if 'TORCHELASTIC_RESTART_COUNT' in os.environ else {}
         dist.init_process_group('nccl' if use_gpu else 'gloo', timeout=patience, **meeting)
         _gloo = dist.new_group(backend='gloo', timeout=patience) if use_gpu else None
     return torch.device('cuda', torch.cuda.current_device()) if use_gpu else torch.device('cpu')
 
 
-def _own_store(timeout: timedelta) -> dict[str, Any]:
-    """Arguments of `init_process_group`: a store that holds what the ranks of this attempt write, and nothing else.
+def _fresh_store(timeout: timedelta) -> dict[str, Any]:
+    """Arguments of `init_process_group`: a store that holds only what the ranks of this attempt write.
 
-    torchrun serves one store, which keeps the addresses of ranks that are gone when it starts the ranks again (PyTorch
-    2.4 to 2.14 at least), and new ranks may read those. So rank 0 opens a store of its own and writes its port there.
+    torchrun serves one store for all attempts, which keeps the addresses of dead ranks (PyTorch 2.4 to 2.14 at least),
+    and restarted ranks may read those. So rank 0 opens a new store and publishes its port in torchrun's.
     """
     of_launcher, rank, world_size = next(dist.rendezvous('env://', timeout=timeout))
     host, until = os.environ['MASTER_ADDR'], time.monotonic() + timeout.total_seconds()
@@ -98,17 +98,17 @@ def _own_store(timeout: timedelta) -> dict[str, Any]:
 
 
 def shutdown() -> None:
-    """Leaves the process group. Not for a rank that failed: it would wait for the others."""
+    """Leaves the process group. A rank that failed must not call it: it would wait for the others."""
     global _gloo
     if dist.is_initialized():
         dist.destroy_process_group()
     _gloo = None
 
 
-def tells(error: UserError) -> bool:
-    """Whether this rank tells a mistake of the user's: the main rank what all ranks raise, a rank what it alone met.
+def should_report(error: UserError) -> bool:
+    """Whether this rank reports a user error: the main rank if all ranks raise it, otherwise the rank that raised it.
 
-    Before the ranks have met each reads the same files, so the first of each machine tells.
+    Before the process group is initialised, all ranks read the same files, so the first of each machine reports.
     """
     if dist.is_initialized():
         return is_main() or not isinstance(error, SharedUserError)
@@ -116,7 +116,7 @@ def tells(error: UserError) -> bool:
 
 
 def rank() -> int:
-    """This process's number, from the launcher's word until the process group stands."""
+    """This process's rank, taken from the launcher's environment until the process group is initialised."""
     return dist.get_rank() if dist.is_initialized() else int(os.environ.get('RANK', 0))
 
 
@@ -130,20 +130,20 @@ def is_main() -> bool:
 
 
 def restarted() -> bool:
-    """Whether torchrun has started this worker again after a failure."""
+    """Whether torchrun has restarted this worker after a failure."""
     return int(os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)) > 0
 
 
 def launch_id() -> str:
-    """Names the torchrun that started this worker: the same after a restart, another for every other launch."""
+    """Identifies the torchrun launch of this worker: unchanged by a restart, different for every launch."""
     return f'{os.environ.get("TORCHELASTIC_RUN_ID", "")}-{os.getppid()}'
 
 
 def barrier(timeout: float | None = None) -> None:
-    """Waits until all ranks are here; if some are not in time, the error on the main rank names them.
+    """Waits until all ranks have arrived; if some time out, the error on the main rank names them.
 
     Args:
-        timeout: seconds; None for that of `setup`.
+        timeout: seconds; None: the timeout given to `setup`.
     """
     if dist.is_initialized():
         patience = None if timeout is None else timedelta(seconds=timeout)
@@ -151,9 +151,9 @@ def barrier(timeout: float | None = None) -> None:
 
 
 def gather(value: Any, everywhere: bool = True) -> list[Any]:
-    """`value` of every rank, in rank order, on every rank, or else on the main one alone (the others get []).
+    """`value` of every rank, in rank order, on every rank, or only on the main one (the others get []).
 
-    Ranks exchange what a state file may hold, tensors and plain values: nothing that comes in can run code.
+    Ranks exchange what a state file may hold, tensors and plain values: unpickling cannot run code.
     """
     if not dist.is_initialized():
         return [value]
@@ -193,7 +193,7 @@ def _unpack(data: torch.Tensor) -> Any:
 
 
 def on_main(function: Callable[[], T]) -> T:
-    """The result of `function`, run by the main rank alone, on every rank; a user's mistake there is raised by all."""
+    """The result of `function`, run on the main rank only, on every rank; a UserError there is raised on all."""
     value, problems = None, None
     if is_main():
         try:
@@ -207,7 +207,7 @@ def on_main(function: Callable[[], T]) -> T:
 
 
 def on_all(function: Callable[[], T]) -> T:
-    """This rank's result of `function`, which all ranks call; the user's mistakes of any of them are raised by all."""
+    """This rank's result of `function`, called on all ranks; a UserError on any of them is raised on all."""
     value, problems = None, []
     try:
         value = function()
@@ -219,9 +219,9 @@ def on_all(function: Callable[[], T]) -> T:
 
 
 class Votes:
-    """Flags that hold for all ranks as soon as one raises them, without a rank ever waiting for another.
+    """Flags that hold for all ranks as soon as one rank sets them, without blocking.
 
-    They travel while the next iteration is computed, so on several ranks they arrive one call late, on all at once.
+    They are reduced while the next iteration runs, so with several ranks they arrive one call late, on all at once.
     """
 
     def __init__(self) -> None:
@@ -229,7 +229,7 @@ class Votes:
         self._sent: dist.Work | None = None
 
     def any_rank(self, *flags: bool) -> list[bool]:
-        """Gives this rank's flags; returns, for each, whether any rank raised it in the call before."""
+        """Sends this rank's flags; returns, for each, whether any rank set it in the previous call."""
         if not dist.is_initialized():
             return list(flags)
         before = self.close() or [False] * len(flags)
@@ -238,7 +238,7 @@ class Votes:
         return before
 
     def close(self) -> list[bool]:
-        """Waits for what is still on its way."""
+        """Waits for the reduction in flight, if any, and returns its result."""
         if self._sent is None:
             return []
         self._sent.wait()
@@ -246,8 +246,8 @@ class Votes:
         return [bool(flag) for flag in self._flags]
 
 
-def mean(values: dict[str, torch.Tensor]) -> dict[str, float]:
-    """The mean over ranks of scalar tensors, in one collective and one host sync."""
+def reduce_mean(values: dict[str, torch.Tensor]) -> dict[str, float]:
+    """The mean over ranks of scalar tensors, with one collective and one host sync."""
     if not values:
         return {}
     stacked = torch.stack([v.detach().float() for v in values.values()])
@@ -257,7 +257,7 @@ def mean(values: dict[str, torch.Tensor]) -> dict[str, float]:
     return dict(zip(values, stacked.tolist()))
 
 
-def maximum(flags: torch.Tensor) -> torch.Tensor:
+def reduce_max(flags: torch.Tensor) -> torch.Tensor:
     """The elementwise maximum of `flags` over ranks, in place. On a GPU the host does not wait for it."""
     if dist.is_initialized():
         dist.all_reduce(flags, dist.ReduceOp.MAX)
@@ -266,7 +266,7 @@ def maximum(flags: torch.Tensor) -> torch.Tensor:
 
 @contextmanager
 def no_sync(nets: Iterable[torch.nn.Module]) -> Iterator[None]:
-    """Inside, gradients of networks that `wrap` made add up on each rank, until a backward pass outside shares them."""
+    """Inside, gradients of wrapped networks accumulate on each rank until a backward pass outside synchronises them."""
     with ExitStack() as stack:
         for net in nets:
             if isinstance(net, torch.nn.parallel.DistributedDataParallel):
@@ -274,16 +274,16 @@ def no_sync(nets: Iterable[torch.nn.Module]) -> Iterator[None]:
         yield
 
 
-def share_buffers(nets: Iterable[torch.nn.Module]) -> None:
-    """Gives all ranks rank 0's buffers: BatchNorm's running statistics, which each rank collects of its own batches."""
+def broadcast_buffers(nets: Iterable[torch.nn.Module]) -> None:
+    """Broadcasts rank 0's buffers: BatchNorm's running statistics, which every rank collects from its own batches."""
     if dist.is_initialized():
         for net in nets:
             for buffer in net.buffers():
                 dist.broadcast(buffer, 0)
 
 
-def wrap(net: torch.nn.Module, find_unused_parameters: bool = False) -> torch.nn.Module:
-    """`net` under DDP where there are several ranks and something to train, else `net` itself.
+def wrap_ddp(net: torch.nn.Module, find_unused_parameters: bool = False) -> torch.nn.Module:
+    """`net` wrapped in DDP if there are several ranks and something to train, else `net` itself.
 
     Buffers (BatchNorm's running statistics) stay per rank: they are never read in training, and writing them between
     two forward passes of one step would invalidate the graph of the first.

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, and locks, on any system."""
+"""Atomic writes and file locks, on any operating system."""
 
 import errno
 import hashlib
@@ -11,25 +11,25 @@ from typing import IO
 
 from aesop.errors import UserError
 
-LONGEST = 255  # bytes of a file name, on common file systems
+MAX_NAME_BYTES = 255  # bytes of a file name, on common file systems
 
 
 @contextmanager
 def atomic(path: str | Path, durable: bool = True, suffixed: bool = False) -> Iterator[Path]:
-    """A path beside `path` to write to; at the end of the block that file takes the place of `path`.
+    """A temporary path next to `path` to write to; at the end of the block it replaces `path`.
 
-    At any instant `path` is the old file or the new one, whole. What a kill leaves is hidden, and written over by the
-    next attempt.
+    At any instant `path` is either the old or the new file, complete. A killed process leaves a hidden file, which the
+    next attempt overwrites.
 
     Args:
-        durable: survive a power cut too (fsync); without it many small files are written faster.
-        suffixed: the path aside ends with the suffix of `path`, for writers that look at it.
+        durable: survive a power cut too (fsync); without it, many small files are written faster.
+        suffixed: the temporary path keeps the suffix of `path`, for writers that depend on it.
 
     Raises:
-        OSError: it cannot be written; what was there before stays. `filename` is set.
+        OSError: the file cannot be written; the old file is kept. `filename` is set.
     """
     path = Path(path)
-    aside = _aside(path, path.suffix if suffixed else '')
+    aside = _temporary(path, path.suffix if suffixed else '')
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield aside
@@ -37,47 +37,49 @@ def atomic(path: str | Path, durable: bool = True, suffixed: bool = False) -> It
             with open(aside, 'r+b') as file:
                 os.fsync(file.fileno())
         os.replace(aside, path)
-        if durable and os.name != 'nt':  # Windows does not open folders
+        if durable and os.name != 'nt':  # Windows cannot open folders
             folder = os.open(path.parent, os.O_RDONLY)
             try:
-                os.fsync(folder)  # without it a power cut may undo the renaming
+                os.fsync(folder)  # otherwise a power cut may undo the rename
             finally:
                 os.close(folder)
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
-            raise UserError(f'{path}: this name is too long for the file system; shorten that of the source') from error
-        error.filename = error.filename or str(path)  # a failed write does not know its file
+            raise UserError(
+                f'{path}: this name is too long for the file system; shorten the name of the source'
+            ) from error
+        error.filename = error.filename or str(path)  # not set by a failed write
         raise
     finally:
         with suppress(OSError):
             aside.unlink(missing_ok=True)
 
 
-def _aside(path: Path, suffix: str) -> Path:
+def _temporary(path: Path, suffix: str) -> Path:
     name = f'.{path.name}.tmp{suffix}'
-    if len(os.fsencode(name)) > LONGEST:
+    if len(os.fsencode(name)) > MAX_NAME_BYTES:
         name = f'.{hashlib.sha1(os.fsencode(path.name)).hexdigest()}.tmp{suffix}'
     return path.with_name(name)
 
 
 def write_text(path: str | Path, text: str) -> Path:
-    """Writes a text in UTF-8 as `atomic` does; returns the path."""
+    """Writes text as UTF-8, atomically; returns the path."""
     with atomic(path) as aside:
         aside.write_text(text, encoding='utf-8', newline='')
     return Path(path)
 
 
 def lock(path: Path, busy: str) -> IO[str]:
-    """Takes the file at `path`, which is made if missing, for this process until it ends, however it ends.
+    """Locks the file at `path`, created if missing, until this process ends, however it ends.
 
-    Child processes do not hold the lock, so those that outlive a killed parent for a moment do not keep it. Where the
+    Child processes do not inherit the lock, so those that briefly outlive a killed parent do not keep it. If the
     system has no file locks, nothing is locked.
 
     Returns:
-        An open file, also a context manager; closing it gives the lock back.
+        An open file, also a context manager; closing it releases the lock.
 
     Raises:
-        UserError: with the sentence `busy`, if another process has it.
+        UserError: with the message `busy`, if another process holds the lock.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle = open(path, 'a+')  # noqa: SIM115  (the lock lives as long as the file object)

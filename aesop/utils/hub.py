@@ -1,4 +1,4 @@
-"""Weights on the Hugging Face Hub: `hf://owner/repository[@revision][/file]` wherever a path to weights is taken."""
+"""Weights on the Hugging Face Hub: `hf://owner/repository[@revision][/file]` wherever a weights path is accepted."""
 
 import re
 from pathlib import Path
@@ -11,21 +11,21 @@ ADDRESS = re.compile(r'hf://(?P<repo_id>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w.-]+
 
 
 def hub_file(address: str) -> Path:
-    """The local copy of a file on the Hub, downloaded into the Hub's own cache where it is not there yet.
+    """The local copy of a file on the Hub, downloaded into the Hub's own cache if needed.
 
-    Without a network, or with HF_HUB_OFFLINE=1, the cache alone is used.
+    Offline, or with HF_HUB_OFFLINE=1, only the cache is used.
 
     Args:
-        address: `hf://owner/repository/file`; without a file it is `model.safetensors`. `@revision` after the
+        address: `hf://owner/repository/file`; the file defaults to `model.safetensors`. `@revision` after the
             repository is a branch, tag or commit.
 
     Raises:
-        UserError: it is no such address.
+        UserError: the address is malformed.
         Unavailable: the package huggingface_hub is missing, or neither the Hub nor the cache has the file.
     """
     match = ADDRESS.fullmatch(address)
     if match is None:
-        raise UserError(f'{address} is no address on the Hub: expected hf://owner/repository[@revision][/file]')
+        raise UserError(f'{address} is not a Hub address: expected hf://owner/repository[@revision][/file]')
     try:
         from huggingface_hub import hf_hub_download  # an extra
     except ImportError as error:
@@ -35,11 +35,11 @@ def hub_file(address: str) -> Path:
         return Path(hf_hub_download(**wanted))
     except Exception as error:  # no network, no such repository or file, no permission, a full disk
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise Unavailable(f'{address} could not be downloaded, and is not in the cache: {reason}') from error
+        raise Unavailable(f'{address} could not be downloaded and is not in the cache: {reason}') from error
 
 
 def upload_folder(folder: str | Path, repository: str, private: bool = False) -> str:
-    """Uploads a folder, e.g. one that `aesop publish` wrote; the repository is created where it does not exist.
+    """Uploads a folder, e.g. one written by `aesop publish`; the repository is created if it does not exist.
 
     Args:
         repository: `owner/name`.

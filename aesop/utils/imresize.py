@@ -9,22 +9,22 @@ import torch
 from torch import Tensor
 
 Image = TypeVar('Image', np.ndarray, Tensor)
-# Output pixels a matrix product. Short ones multiply few zeros; a GPU does not mind these, but every product.
+# Output pixels per matrix product: small blocks multiply few zeros on a CPU, few products are faster on a GPU.
 _BLOCK = {'cpu': 12, 'cuda': 256}
-_HALF = 0.5 + 2.0**-30  # a sum that is a half in truth may come out a little below it, at 1/6 for one
+_HALF = 0.5 + 2.0**-30  # a sum that should be exactly a half may come out slightly below it, e.g. at scale 1/6
 
 
 def imresize(image: Image, scale: float, antialiasing: bool = True) -> Image:
     """Resizes both sides of `image` by `scale`, to ceil(side * scale), with Keys' cubic kernel (a = -0.5).
 
-    Going down with `antialiasing`, the kernel is widened by 1 / scale. Borders are padded symmetrically. All sums are
-    in float64, so neither TF32 nor autocast touches the result.
+    When downscaling with `antialiasing`, the kernel is widened by 1 / scale. Borders are padded symmetrically. All sums
+    are in float64, unaffected by TF32 and autocast.
 
     Args:
         image: a (..., C, H, W) tensor (differentiable, on any device) or an HWC or HW array. Floating point keeps its
-            range, unclipped. Integers give the same type, rounded half up and clamped after each of the two passes
-            (heights first), as MATLAB does: so were the files of the benchmark sets made.
-        scale: above 0; 1/4 makes the x4 low-resolution image.
+            range, unclipped. Integers keep their type, rounded half up and clamped after each of the two passes
+            (heights first), as MATLAB does and as the benchmark files were made.
+        scale: positive; 1/4 makes the x4 low-resolution image.
     """
     if isinstance(image, Tensor):
         limits = None if image.is_floating_point() else torch.iinfo(image.dtype)
@@ -32,16 +32,16 @@ def imresize(image: Image, scale: float, antialiasing: bool = True) -> Image:
         return _resize_rows(rows.mT, scale, antialiasing, limits).mT.to(image.dtype).contiguous()
     height, width, *channels = image.shape
     limits = np.iinfo(image.dtype) if image.dtype.kind in 'iu' else None
-    known = np.require(image, np.uint8 if image.dtype == np.uint8 else np.float64, 'CW')  # what PyTorch takes
+    known = np.require(image, np.uint8 if image.dtype == np.uint8 else np.float64, 'CW')  # dtypes that PyTorch supports
     flat = torch.from_numpy(known).view(height, -1)
     rows = _resize_rows(flat, scale, antialiasing, limits).view(-1, width, *channels)
-    flat = rows.transpose(0, 1).reshape(width, -1)  # width first: an axis is one product, over all that is beside it
+    flat = rows.transpose(0, 1).reshape(width, -1)  # width first: one product resizes the axis
     out = _resize_rows(flat, scale, antialiasing, limits).view(-1, len(rows), *channels)
     return np.ascontiguousarray(out.transpose(0, 1).numpy(), dtype=image.dtype)
 
 
 def _resize_rows(image: Tensor, scale: float, antialiasing: bool, limits: torch.iinfo | np.iinfo | None) -> Tensor:
-    """(..., H, W) -> (..., ceil(H * scale), W): float64, or with `limits` whole numbers within, of the same type."""
+    """(..., H, W) -> (..., ceil(H * scale), W): float64, or, with `limits`, rounded and clamped in the input's type."""
     blocks = []
     for first, weights in _weights(image.shape[-2], scale, antialiasing, image.device):
         window = image[..., first : first + weights.shape[1], :]
@@ -53,9 +53,9 @@ def _resize_rows(image: Tensor, scale: float, antialiasing: bool, limits: torch.
 
 
 @lru_cache(maxsize=32)
-@torch.inference_mode(False)  # what is kept may enter a gradient later
+@torch.inference_mode(False)  # cached tensors may be needed for a gradient later
 def _weights(size: int, scale: float, antialiasing: bool, device: torch.device) -> list[tuple[int, Tensor]]:
-    """The resizing of an axis of `size` as a banded matrix: (first input pixel, (outputs, inputs) block) pairs."""
+    """Resizing an axis of `size` as a banded matrix: pairs of (first input pixel, (outputs, inputs) block)."""
     stretch = min(scale, 1.0) if antialiasing else 1.0
     out = math.ceil(size * scale)
     centre = (np.arange(out) + 0.5) / scale - 0.5  # of each output pixel, in input pixels

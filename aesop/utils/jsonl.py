@@ -1,4 +1,4 @@
-"""Numbers as JSON, and files of JSON lines that grow while a run lasts."""
+"""JSON without NaN, and JSON Lines files that grow during a run."""
 
 import contextlib
 import json
@@ -14,28 +14,28 @@ from aesop.utils.files import write_text
 logger = logging.getLogger(__name__)
 
 
-def finite(data: Any) -> Any:
-    """`data` for JSON, which has no tokens for NaN and Infinity: they become the texts "nan", "inf" and "-inf"."""
+def json_safe(data: Any) -> Any:
+    """`data` for JSON, which has no NaN and Infinity: they become the strings "nan", "inf" and "-inf"."""
     if isinstance(data, dict):
-        return {key: finite(value) for key, value in data.items()}
+        return {key: json_safe(value) for key, value in data.items()}
     if isinstance(data, list | tuple):
-        return [finite(value) for value in data]
+        return [json_safe(value) for value in data]
     return str(data) if isinstance(data, float) and not math.isfinite(data) else data
 
 
-class Lines:
-    """A file of JSON lines that grows; lines that a full disk does not take are kept and written with a later one."""
+class JSONLWriter:
+    """Appends to a JSON Lines file; lines that cannot be written (full disk) are retried with the next one."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._unwritten = ''
 
     def add(self, entry: dict[str, Any]) -> None:
-        self._unwritten += json.dumps(finite(entry), allow_nan=False) + '\n'
+        self._unwritten += json.dumps(json_safe(entry), allow_nan=False) + '\n'
         self.flush()
 
     def keep(self, wanted: Callable[[dict[str, Any]], bool]) -> None:
-        """Drops the lines that are not wanted, and those that a kill has cut off or that are no text."""
+        """Keeps the lines for which `wanted` is true; drops truncated and corrupt ones."""
         if not self.path.exists():
             return
         kept = []
@@ -43,8 +43,8 @@ class Lines:
             try:
                 if wanted(json.loads(line)):
                     kept.append(line.decode() + '\n')
-            except (ValueError, LookupError, TypeError):  # no JSON, no UTF-8, or no such entry
-                logger.warning('%s: a line that was cut off or damaged is dropped', self.path)
+            except (ValueError, LookupError, TypeError):  # not JSON, not UTF-8, or no such entry
+                logger.warning('%s: dropped a truncated or corrupt line', self.path)
         write_text(self.path, ''.join(kept))
 
     def flush(self) -> None:
@@ -58,16 +58,16 @@ class Lines:
                 os.fsync(file.fileno())
             self._unwritten = ''
         except OSError as error:
-            logger.error('%s could not be written (%s); its last lines are kept and tried again', self.path, error)
+            logger.error('%s could not be written (%s); its last lines will be retried', self.path, error)
             with contextlib.suppress(OSError):
                 os.truncate(self.path, size)  # no half lines
 
 
 class Journal:
-    """What is done, one JSON line each, written when it is done: whoever begins again after a kill reads it.
+    """Finished work items, one JSON line each, so that an interrupted job can continue where it stopped.
 
     Args:
-        path: made when there is something to write. A last line that a kill has cut off is dropped.
+        path: created on the first write. A truncated last line is dropped.
     """
 
     def __init__(self, path: Path) -> None:

@@ -1,8 +1,8 @@
-"""Whether low-precision products work on this machine, and pay: tried out, not read from a table of processors.
+"""Whether low-precision products work on this machine and are faster: measured, not looked up by processor.
 
-Some virtual machines announce AMX and kill the process that uses it (SIGILL); on some processors bf16 works, but slower
-than fp32. On a CPU both are asked of a child process, which a trap may kill. This module loads no PyTorch by itself, so
-that a program can ask before it does.
+Some virtual machines report AMX and kill the process that uses it (SIGILL); on some processors bf16 works, but slower
+than fp32. On a CPU both are probed in a child process, which may be killed. This module does not import PyTorch at the
+top, so that a program can probe before it does.
 """
 
 import json
@@ -18,21 +18,21 @@ from typing import Any
 
 from aesop.errors import UserError
 
-PAYS = 1.2  # how many times as fast as fp32 both kinds of product have to be: casts and rounding cost something too
+MIN_SPEEDUP = 1.2  # over fp32, for both kinds of product: casts and rounding cost time too
 WITHOUT_AMX = 'AVX512_CORE_BF16'
-REMEDY = f'set ONEDNN_MAX_CPU_ISA={WITHOUT_AMX} in the environment, or take fp32'
-SIMULATED = 'AESOP_SIMULATE_TRAP'  # for tests: the child dies as on a machine that announces AMX and traps
-LEAST_TURNS = 8  # however busy the machine is
-SECONDS = 60  # that the child may take, most of which is loading PyTorch
+REMEDY = f'set ONEDNN_MAX_CPU_ISA={WITHOUT_AMX} in the environment, or use fp32'
+SIMULATED = 'AESOP_SIMULATE_TRAP'  # for tests: the child dies as on a machine that reports AMX but traps on it
+MIN_REPEATS = 8  # even on a busy machine
+TIMEOUT = 60  # seconds for the child, which spends most of them loading PyTorch
 
 
 @dataclass(frozen=True)
-class Products:
-    """What products in low precision do here.
+class Speedups:
+    """The speed of low-precision products on this machine.
 
     Attributes:
-        trap: the name of the signal that they end a process with; None where they work.
-        conv, matmul: their rate as a multiple of that in fp32; None where it is not known.
+        trap: the name of the signal that kills a process that uses them; None if they work.
+        conv, matmul: speedup over fp32; None if unknown.
     """
 
     trap: str | None = None
@@ -40,8 +40,8 @@ class Products:
     matmul: float | None = None
 
     @property
-    def pay(self) -> bool:
-        return self.conv is not None and min(self.conv, self.matmul) >= PAYS
+    def worthwhile(self) -> bool:
+        return self.conv is not None and min(self.conv, self.matmul) >= MIN_SPEEDUP
 
     @property
     def figures(self) -> str:
@@ -49,31 +49,31 @@ class Products:
 
 
 @cache
-def bf16_products(threads: int | None = None) -> Products:
-    """What bf16 products do on this CPU; asked once a process. It takes a second, and the loading of PyTorch.
+def bf16_speedups(threads: int | None = None) -> Speedups:
+    """Measures bf16 products on this CPU, once per process. Takes a second plus the time to load PyTorch.
 
     Args:
-        threads: of the products; None: as many as PyTorch takes by itself.
+        threads: to use; None: PyTorch's default.
     """
     command = [sys.executable, '-m', 'aesop.utils.probe', *([str(threads)] if threads else [])]
     package = str(Path(__file__).parents[2])
     path = os.pathsep.join(part for part in (package, os.environ.get('PYTHONPATH')) if part)
     try:
         child = subprocess.run(
-            command, capture_output=True, text=True, timeout=SECONDS, env={**os.environ, 'PYTHONPATH': path}
+            command, capture_output=True, text=True, timeout=TIMEOUT, env={**os.environ, 'PYTHONPATH': path}
         )
     except (OSError, subprocess.TimeoutExpired):
-        return Products()
+        return Speedups()
     if child.returncode < 0:
-        return Products(trap=signal.Signals(-child.returncode).name)
+        return Speedups(trap=signal.Signals(-child.returncode).name)
     try:
-        return Products(**json.loads(child.stdout.splitlines()[-1]))
+        return Speedups(**json.loads(child.stdout.splitlines()[-1]))
     except (IndexError, ValueError, TypeError):
-        return Products()
+        return Speedups()
 
 
-def may_trap() -> bool:
-    """Whether this CPU announces AMX: of others no trap is known, and they need not be asked before a bf16 run."""
+def announces_amx() -> bool:
+    """Whether this CPU reports AMX: no others are known to trap, so only these are probed before a bf16 run."""
     if SIMULATED in os.environ:
         return True
     cpuinfo = Path('/proc/cpuinfo')
@@ -81,37 +81,37 @@ def may_trap() -> bool:
 
 
 def check_bf16(where: str) -> None:
-    """Raises: UserError: bf16 products end a process on this CPU. `where` is the option that asks for them."""
-    if may_trap() and (trap := bf16_products().trap):
+    """Raises a UserError that names the option `where` if bf16 products kill a process on this CPU."""
+    if announces_amx() and (trap := bf16_speedups().trap):
         raise UserError(
-            f'{where}: bf16 products end a process on this CPU ({trap}), which announces AMX and does not let it be '
-            f'used; {REMEDY}'
+            f'{where}: bf16 products kill the process on this CPU ({trap}), which reports AMX but does not allow its '
+            f'use; {REMEDY}'
         )
 
 
 def choose_precision(device: Any) -> tuple[str, str]:
-    """('fp32', 'bf16' or 'fp16', why, in a sentence) for `precision: auto` on a torch.device."""
+    """('fp32', 'bf16' or 'fp16', the reason) for `precision: auto` on a torch.device."""
     if device.type == 'cuda':
         import torch
 
         name = 'bf16' if torch.cuda.is_bf16_supported(including_emulation=False) else 'fp16'
-        products, where = measured(getattr(torch, {'bf16': 'bfloat16', 'fp16': 'float16'}[name]), device), 'this GPU'
+        products, where = measure(getattr(torch, {'bf16': 'bfloat16', 'fp16': 'float16'}[name]), device), 'this GPU'
     elif device.type == 'cpu':
         import torch
 
-        name, products, where = 'bf16', bf16_products(torch.get_num_threads()), 'this CPU'
+        name, products, where = 'bf16', bf16_speedups(torch.get_num_threads()), 'this CPU'
     else:
-        return 'fp32', f'nothing is known of low precision on {device.type}'
+        return 'fp32', f'low precision is not supported on {device.type}'
     if products.trap:
-        return 'fp32', f'bf16 products end a process on {where} ({products.trap}); {REMEDY}'
+        return 'fp32', f'bf16 products kill the process on {where} ({products.trap}); {REMEDY}'
     if products.conv is None:
-        return 'fp32', f'{name} products could not be tried out on {where}'
-    return (name if products.pay else 'fp32'), f'in {name}, {where} makes {products.figures}'
+        return 'fp32', f'{name} products could not be measured on {where}'
+    return (name if products.worthwhile else 'fp32'), f'in {name}, {where} computes {products.figures}'
 
 
-def measured(dtype: Any, device: Any, seconds: float = 0.5) -> Products:
-    """The rates of products in `dtype` relative to those in fp32: both take turns for so many seconds, and the fastest
-    of each count, so that what else the machine does matters little."""
+def measure(dtype: Any, device: Any, seconds: float = 0.5) -> Speedups:
+    """Speedups of products in `dtype` over fp32: the two alternate for `seconds`, and the fastest run of each counts,
+    so that other load on the machine matters little."""
     import torch
     from torch.nn import functional as F
 
@@ -137,25 +137,25 @@ def measured(dtype: Any, device: Any, seconds: float = 0.5) -> Products:
         for kind, products in kinds.items():
             fastest = [float('inf')] * 2
             for product in products:
-                timed(product)  # the first call prepares
+                timed(product)  # warm-up
             end = time.perf_counter() + seconds
             turns = 0
-            while turns < LEAST_TURNS or time.perf_counter() < end:
+            while turns < MIN_REPEATS or time.perf_counter() < end:
                 fastest = [min(best, timed(product)) for best, product in zip(fastest, products)]
                 turns += 1
             ratios[kind] = fastest[0] / fastest[1]
-    return Products(**ratios)
+    return Speedups(**ratios)
 
 
 def main() -> None:
-    """The child: prints what it measured as JSON, or dies."""
+    """The child process: prints its measurements as JSON, or dies."""
     import torch
 
     if SIMULATED in os.environ and os.environ.get('ONEDNN_MAX_CPU_ISA', 'DEFAULT') == 'DEFAULT':
         os.kill(os.getpid(), signal.SIGILL)
     if len(sys.argv) > 1:
         torch.set_num_threads(int(sys.argv[1]))
-    products = measured(torch.bfloat16, torch.device('cpu'))
+    products = measure(torch.bfloat16, torch.device('cpu'))
     sys.stdout.write(json.dumps(asdict(products)) + '\n')
 
 

@@ -1,18 +1,18 @@
-"""Option files that come with the package."""
+"""The option files shipped with the package."""
 
 import os
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1]
-# Where an installed package has them, and where a checkout of the repository does.
+# In an installed package, and in a checkout of the repository.
 FOLDERS = (PACKAGE / 'recipes', PACKAGE.parent / 'options')
 
 
 def recipe(name: str | os.PathLike[str]) -> Path:
-    """The option file of that path or, where there is none, the packaged recipe of that name.
+    """The option file at that path or, if there is none, the packaged recipe of that name.
 
-    `options/train_ae_rrdb.yml`, `train_ae_rrdb.yml` and `train_ae_rrdb` name the same recipe. A name that is neither is
-    returned as it is, for the reader of the file to say that it is missing.
+    `options/train_ae_rrdb.yml`, `train_ae_rrdb.yml` and `train_ae_rrdb` name the same recipe. Any other name is
+    returned unchanged; reading it then reports the missing file.
     """
     path = Path(name)
     if path.exists() or path.is_absolute() or '..' in path.parts:

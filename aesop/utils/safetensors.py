@@ -1,4 +1,4 @@
-"""Files of the safetensors format, read and written without the package of that name.
+"""Reads and writes the safetensors format without the package of that name.
 
 The format (https://huggingface.co/docs/safetensors): 8 bytes, little endian, the length of a JSON header; the header,
 `{name: {dtype, shape, data_offsets}}` with texts under `__metadata__`; the tensors' bytes. Reading runs no code.
@@ -32,7 +32,7 @@ def read(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
     Raises:
         OSError: the file cannot be opened.
-        ValueError: it is damaged, or holds a type of number that is not known here.
+        ValueError: it is damaged, or contains an unsupported data type.
     """
     with open(path, 'rb') as file:
         header, metadata = _header(file.read(8), file.read)
@@ -41,7 +41,7 @@ def read(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     for name, entry in header.items():
         dtype, shape, (begin, end) = DTYPES.get(entry['dtype']), entry['shape'], entry['data_offsets']
         if dtype is None:
-            raise ValueError(f'{name} is of an unknown type, {entry["dtype"]}')
+            raise ValueError(f'{name} has an unknown type, {entry["dtype"]}')
         tensor = torch.empty(shape, dtype=dtype)
         if not 0 <= begin <= end <= len(content) or end - begin != tensor.nbytes:
             raise ValueError(f'the bytes of {name} are missing')
@@ -52,14 +52,14 @@ def read(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def read_metadata(path: str | Path) -> dict[str, str]:
-    """What a file says of itself; only its header is read. Raises as `read`."""
+    """The metadata of a file; only its header is read. Raises as `read`."""
     with open(path, 'rb') as file:
         return _header(file.read(8), file.read)[1]
 
 
 def _header(first: bytes, read_more) -> tuple[dict, dict[str, str]]:  # noqa: ANN001
     if len(first) < 8 or (length := struct.unpack('<Q', first)[0]) > LONGEST_HEADER:
-        raise ValueError('it is cut short, or no safetensors file')
+        raise ValueError('it is truncated, or not a safetensors file')
     header = json.loads(read_more(length))
     if not isinstance(header, dict):
         raise ValueError('it has no header')
@@ -67,17 +67,17 @@ def _header(first: bytes, read_more) -> tuple[dict, dict[str, str]]:  # noqa: AN
 
 
 def to_bytes(tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> bytes:
-    """The content of a file with these tensors and texts.
+    """The bytes of a file with these tensors and metadata.
 
     Raises:
-        ValueError: a tensor is of a type that the format does not know.
+        ValueError: a tensor has a type that the format does not support.
     """
     header: dict = {'__metadata__': {'format': 'pt', **(metadata or {})}}
     parts, begin = [], 0
-    # Largest numbers first, as the format's own library does, so that every tensor is aligned.
+    # Largest element size first, as the reference implementation does, so that every tensor is aligned.
     for name, tensor in sorted(tensors.items(), key=lambda item: (-item[1].element_size(), item[0])):
         if tensor.dtype not in NAMES:
-            raise ValueError(f'{name}: safetensors files hold no {tensor.dtype}')
+            raise ValueError(f'{name}: safetensors does not support {tensor.dtype}')
         content = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
         header[name] = {
             'dtype': NAMES[tensor.dtype],

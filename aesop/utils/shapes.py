@@ -1,8 +1,8 @@
-"""Shapes without values: networks are built on the `meta` device to find out what fits."""
+"""Shape inference: networks are built on the `meta` device to check that everything fits together."""
 
 import torch
 
 
 def shapes_only() -> bool:
-    """Whether tensors made now have no values: then no file of weights is read."""
+    """Whether the default device is `meta`: tensors have no values, and no weights are read."""
     return torch.empty(0).device.type == 'meta'

@@ -94,7 +94,7 @@ def test_building_leaves_the_block_unchanged():
 
 
 def test_an_unknown_network_is_told_with_the_nearest_name():
-    with pytest.raises(UserError, match='there is no network "RRDBNett". Did you mean "RRDBNet"'):
+    with pytest.raises(UserError, match='unknown network "RRDBNett". Did you mean "RRDBNet"'):
         build_network({'type': 'RRDBNett'})
 
 

@@ -41,7 +41,7 @@ def test_a_named_file_is_found_beside_and_in_the_folder(folder, tmp_path):
 
 
 def test_a_missing_file_or_another_kind_of_file_is_told(folder):
-    with pytest.raises(UserError, match=r'nowhere\.pth: there is no such file'):
+    with pytest.raises(UserError, match=r'nowhere\.pth: file not found'):
         backbone_state_dict('vgg19', 'nowhere.pth')
     torch.save([1, 2], folder / 'list.pth')
     with pytest.raises(UserError, match='not a torchvision state dict of vgg19'):
@@ -53,17 +53,17 @@ def test_without_file_and_network_it_says_what_to_put_where(folder, monkeypatch)
         raise URLError('no route to host')
 
     monkeypatch.setattr('torch.hub.load_state_dict_from_url', offline)
-    with pytest.raises(UserError, match=r'no route to host.*fetch https://.*vgg19-dcbb9e9d\.pth.*AESOP_WEIGHTS'):
+    with pytest.raises(UserError, match=r'no route to host.*get https://.*vgg19-dcbb9e9d\.pth.*AESOP_WEIGHTS'):
         backbone_state_dict('vgg19')
 
 
 def test_a_weights_folder_that_is_none_is_told(folder, monkeypatch):
     monkeypatch.setenv('AESOP_WEIGHTS', str(folder / 'elsewhere'))
-    with pytest.raises(UserError, match='AESOP_WEIGHTS names .*elsewhere, which is no folder'):
+    with pytest.raises(UserError, match='AESOP_WEIGHTS names .*elsewhere, which is not a folder'):
         backbone_state_dict('vgg19')
 
 
 def test_an_unknown_backbone_is_told():
-    with pytest.raises(UserError, match='no backbone "resnet50"; known: vgg19'):
+    with pytest.raises(UserError, match='unknown backbone "resnet50"; known: vgg19'):
         backbone_state_dict('resnet50')
     assert backbones.ARCHITECTURES == ('vgg19', 'vgg16', 'alexnet', 'squeezenet1_1')

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from aesop.archs import build_network
-from aesop.archs.basicsr_shim import present
+from aesop.archs.basicsr_shim import stand_in
 from aesop.errors import UserError
 from aesop.registry import ARCHS
 
@@ -19,7 +19,7 @@ def imported(monkeypatch):
     ARCHS.names()
     monkeypatch.setattr(ARCHS, '_parts', dict(ARCHS._parts))
     monkeypatch.syspath_prepend(FILES)
-    with present():
+    with stand_in():
         yield [import_module(name) for name in MODULES]
     for name in MODULES:
         sys.modules.pop(name, None)
@@ -65,7 +65,7 @@ def test_a_class_may_derive_from_another(imported):
 def test_it_is_there_while_plugins_are_imported_alone(monkeypatch):
     real = object()
     monkeypatch.setitem(sys.modules, 'basicsr', real)
-    with present():
+    with stand_in():
         assert sys.modules['basicsr'] is not real and 'basicsr.archs.arch_util' in sys.modules
         with pytest.raises(ImportError):
             import_module('basicsr.models.sr_model')

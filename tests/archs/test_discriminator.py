@@ -32,7 +32,7 @@ def test_only_the_first_convolution_has_a_bias():
 
 def test_an_image_of_another_size_is_refused():
     net = VGGStyleDiscriminator(num_feat=4, input_size=64)
-    with pytest.raises(UserError, match='built for 64x64 images and got 64x48.*gt_size'):
+    with pytest.raises(UserError, match='expects 64x64 images, got 64x48.*gt_size'):
         net(image(1, 3, 64, 48))
 
 

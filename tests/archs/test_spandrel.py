@@ -96,7 +96,7 @@ def test_it_is_built_without_memory():
         ({'arch': 'HATS'}, 'spandrel has no network "HATS". Did you mean "HAT"?'),
         ({'arch': 'HAT', 'window': 8}, 'HAT has no argument "window". Did you mean "window_size"?'),
         ({'arch': 'SPAN'}, 'SPAN needs the argument "num_in_ch"'),
-        ({'arch': 'HAT', 'depths': 2}, 'spandrel cannot build HAT of these arguments'),
+        ({'arch': 'HAT', 'depths': 2}, 'spandrel cannot build HAT with these arguments'),
     ],
 )
 def test_mistakes_are_told(block, message):

@@ -81,5 +81,5 @@ def test_the_trunk_starts_from_a_psnr_oriented_rrdbnet(tmp_path, caplog):
 
 
 def test_a_trunk_too_shallow_for_the_taps_is_refused():
-    with pytest.raises(UserError, match='20 or more, not 19'):
+    with pytest.raises(UserError, match='nb >= 20, not 19'):
         SPSRNet(nb=19)

@@ -138,10 +138,10 @@ def test_an_absolute_position_embedding_fixes_the_size():
     ('change', 'sentence'),
     [
         ({'upsampler': 'bilinear'}, "not 'bilinear'"),
-        ({'upsampler': 'nearest+conv', 'upscale': 3}, 'exists for upscale 2, 4, not 3'),
+        ({'upsampler': 'nearest+conv', 'upscale': 3}, 'supports upscale 2, 4, not 3'),
         ({'resi_connection': '2conv'}, "not '2conv'"),
-        ({'img_size': 10}, 'img_size 10 has to be a multiple of window_size 4, twice it or more: e.g. 8'),
-        ({'img_size': 4}, 'twice it or more: e.g. 8'),
+        ({'img_size': 10}, 'img_size 10 must be a multiple of window_size 4, at least twice as large: e.g. 8'),
+        ({'img_size': 4}, 'at least twice as large: e.g. 8'),
         ({'num_heads': [2, 2]}, 'depths has 1 entries and num_heads 2'),
     ],
 )

@@ -97,4 +97,4 @@ def test_options_that_do_not_train_are_told(capsys):
     assert main(['-opt', str(OPTIONS / 'test_bicubic.yml'), '--device', 'cpu']) == 2
     assert 'aesop benchmark: ' in capsys.readouterr().err
     assert main(['-opt', str(OPTIONS / 'demo/gan_pix.yml'), '--device', 'cuda:99']) == 2
-    assert 'there is no device cuda:99' in capsys.readouterr().err
+    assert 'device cuda:99 is not available' in capsys.readouterr().err

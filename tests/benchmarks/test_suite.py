@@ -46,7 +46,7 @@ def test_none_is_begun_when_time_is_over_and_unknown_ones_are_told(ran, tmp_path
     assert ran == []
     assert '| step_rrdb_128 | not begun |' in (tmp_path / 'all.md').read_text()
     assert benchmark(['all', '-o', tmp_path, '--only', 'step_hat']) == 2
-    assert 'there is no part step_hat' in capsys.readouterr().err
+    assert 'unknown part step_hat' in capsys.readouterr().err
 
 
 def test_the_report_of_degradation(tmp_path, monkeypatch):

@@ -72,7 +72,7 @@ def test_completion_is_asked_for_by_the_environment(monkeypatch):
     [
         (UserError(['this is wrong', 'that too']), 2, 'x.py: this is wrong\nx.py: that too\n'),
         (RunEnded('it diverged'), 1, 'x.py: it diverged\n'),
-        (KeyboardInterrupt(), 3, 'x.py: interrupted; the same command goes on where it stopped\n'),
+        (KeyboardInterrupt(), 3, 'x.py: interrupted; run the same command again to resume\n'),
         (OSError(28, 'No space left on device', 'a.png'), 2, 'x.py: a.png: No space left on device; make room on'),
         (PermissionError(13, 'Permission denied', 'a.png'), 2, 'x.py: a.png: Permission denied\n'),
     ],

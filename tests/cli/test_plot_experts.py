@@ -38,7 +38,7 @@ def test_mistakes_are_told(folder, capsys):
     save_image('dot.png', np.zeros((4, 90, 3), np.uint8))
     torch.save({'params': {'a': torch.zeros(1)}}, 'other.pth')
     for arguments, words in (
-        (['--image', 'none.png'], 'none.png: there is no such file'),
+        (['--image', 'none.png'], 'none.png: file not found'),
         (['--image', 'dot.png'], 'dot.png: 90x4 pixels are too few'),
         (['--image', 'photo.png', '--set', 'path.pretrain_network_d=~'], 'path.pretrain_network_d is missing'),
         (['--image', 'photo.png', '--set', 'path.pretrain_network_d=other.pth'], 'does not fit this MOD'),

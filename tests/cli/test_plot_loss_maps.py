@@ -27,7 +27,7 @@ def test_a_figure_of_two_methods(in_made, tmp_path, capsys):
 @pytest.mark.parametrize(
     ('changed', 'words'),
     [
-        ({'--gt': 'none.png'}, 'HR: none.png: there is no such file'),
+        ({'--gt': 'none.png'}, 'HR: none.png: file not found'),
         ({'--sr': SR}, f'{SR} needs a name of its own: NAME=IMAGE'),
         ({'--sr': 'tiny=small.png'}, 'tiny is an image of 16x16 pixels, and the ground truth of 120x96'),
         ({'-opt': 'tiny.yml'}, 'no auto-encoder is named'),

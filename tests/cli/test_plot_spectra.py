@@ -23,7 +23,7 @@ def test_a_figure_of_a_photograph(inputs, capsys):
 def test_mistakes_are_told(inputs, capsys):
     save_image('dot.png', np.zeros((16, 90, 3), np.uint8))
     for arguments, words in (
-        (['-opt', 'ae.yml', '--image', 'none.png'], 'none.png: there is no such file'),
+        (['-opt', 'ae.yml', '--image', 'none.png'], 'none.png: file not found'),
         (['-opt', 'ae.yml', '--image', 'dot.png'], 'dot.png: 88x16 pixels have no spectrum to speak of'),
         (['-opt', 'tiny.yml', '--image', 'gt/cat.png'], 'no auto-encoder is named'),
     ):

@@ -81,7 +81,7 @@ def test_mistakes_keep_their_sentence(dataset, folders, workers):
     (folders / 'hr/3.png').write_bytes(b'')
     with pytest.raises(UserError) as error:
         list(train_loader(dataset, 5, workers, total_iter=1))
-    remedy = 'replace the file or take it out of the data set'
+    remedy = 'replace the file or remove it from the data set'
     assert str(error.value) == f'{folders}/hr/3.png: the file is empty; {remedy}'
 
 

@@ -106,7 +106,7 @@ def test_bad_images_are_skipped(folder, capsys):
     ('arguments', 'sentence'),
     [
         (['made', '--lq', 'Set/LRx4'], '--lq without --gt'),
-        (['none', '--gt', 'Set/HR'], 'none: there is no such folder'),
+        (['none', '--gt', 'Set/HR'], 'none: folder not found'),
         (['made', '--gt', 'Set/HR', '--published', 'x'], '"x" is no published column'),
         (['made', '--gt', 'Set/HR', '--lq', 'Set/LRx4', '--scale', '2'], 'is not 1/2 of the'),
     ],

@@ -103,7 +103,7 @@ def test_an_unknown_name_gets_the_nearest_one():
 def test_a_missing_file_is_told(monkeypatch, tmp_path):
     monkeypatch.setattr(module, 'FILE', tmp_path / 'none.json')
     published.cache_clear()
-    with pytest.raises(UserError, match='none.json: there is no such file'):
+    with pytest.raises(UserError, match='none.json: file not found'):
         find(dataset='Set14')
     published.cache_clear()
 

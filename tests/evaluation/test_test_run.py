@@ -285,7 +285,7 @@ def test_bad_images_are_all_named(folder, bicubic, capsys):
     assert test(bicubic) == 2
     missing, broken, small = capsys.readouterr().err.splitlines()
     assert 'train/2.png: lq holds no 2 for it' in missing
-    assert 'train/1.png: the file' in broken and 'damaged or cut off' in broken
+    assert 'train/1.png: the file' in broken and 'damaged or truncated' in broken
     assert 'lq/4.png: 9x20 pixels' in small
     assert not Path('results').exists()
 
@@ -337,8 +337,8 @@ def test_a_metric_that_cannot_run_is_missing_and_the_others_go_on(folder, bicubi
     assert report['datasets']['others'].keys() == {'lr_psnr'}
     missing = report['missing']['others']
     assert missing.keys() == {'psnr', 'musiq', 'ae', 'lpips'}
-    assert 'pip install' in missing['musiq'] and 'none.pth: there is no such file' in missing['ae']
-    assert 'alex.pth: there is no such file' in missing['lpips']
+    assert 'pip install' in missing['musiq'] and 'none.pth: file not found' in missing['ae']
+    assert 'alex.pth: file not found' in missing['lpips']
     assert missing['psnr'] == 'image 0: it gives no number (NaN) (and 5 more images)'
     assert report['protocol']['metrics']['others']['musiq'] == {'metric': 'MUSIQ', 'better': 'higher'}
     header, _, first, *_ = Path('results/tiny/metrics.md').read_text().splitlines()

@@ -70,7 +70,7 @@ def test_a_step_downhill_does_what_each_side_wants(relativistic):
 
 
 def test_unknown_kind_is_a_users_mistake():
-    with pytest.raises(UserError, match='gan_type: there is no "vanila".*Did you mean "vanilla"'):
+    with pytest.raises(UserError, match='gan_type: unknown value "vanila".*Did you mean "vanilla"'):
         gan('vanila')
 
 

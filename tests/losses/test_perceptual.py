@@ -79,5 +79,5 @@ def test_gradient_reaches_sr_alone(weights):
 
 
 def test_unknown_criterion_is_a_users_mistake(weights):
-    with pytest.raises(UserError, match='criterion: there is no "l3"'):
+    with pytest.raises(UserError, match='criterion: unknown value "l3"'):
         build(weights, criterion='l3')

@@ -40,7 +40,7 @@ def test_charbonnier_has_a_gradient_at_zero():
 
 
 def test_unknown_reduction_is_a_users_mistake():
-    with pytest.raises(UserError, match='reduction: there is no "meen".*Did you mean "mean"'):
+    with pytest.raises(UserError, match='reduction: unknown value "meen".*Did you mean "mean"'):
         build_loss({'type': 'L1Loss', 'reduction': 'meen'})
 
 

@@ -138,5 +138,5 @@ def test_feature_matching():
 
 
 def test_unknown_reductions_are_told():
-    with pytest.raises(UserError, match='reduction: there is no "sun"; choose from sum, batchmean, mean'):
+    with pytest.raises(UserError, match='reduction: unknown value "sun"; choose from sum, batchmean, mean'):
         build_loss({'type': 'KLLoss', 'reduction': 'sun'})

@@ -27,5 +27,5 @@ def test_the_gradient_smooths():
 
 
 def test_a_value_for_each_pixel_is_not_on_offer():
-    with pytest.raises(UserError, match='reduction: there is no "none"; choose from mean, sum'):
+    with pytest.raises(UserError, match='reduction: unknown value "none"; choose from mean, sum'):
         build_loss({'type': 'WeightedTVLoss', 'reduction': 'none'})

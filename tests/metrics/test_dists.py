@@ -58,5 +58,5 @@ def test_alpha_and_beta_are_the_authors(metric):
 
 def test_a_file_of_another_network(tmp_path):
     torch.save({'features.0.weight': torch.zeros(1)}, tmp_path / 'other.pth')
-    with pytest.raises(UserError, match='other.pth" is not a file of vgg16'):
+    with pytest.raises(UserError, match='other.pth" does not contain the weights of vgg16'):
         build_metric({'type': 'DISTS', 'backbone_weights': str(tmp_path / 'other.pth')})

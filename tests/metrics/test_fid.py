@@ -101,7 +101,7 @@ def test_every_patch_is_a_sample(photograph, noisy):
 @pytest.mark.usefixtures('tiny')
 def test_one_sample_has_no_distribution(photograph, noisy):
     metric = build_metric({'type': 'FID'})
-    with pytest.raises(UserError, match='FID needs at least 2 samples .whole images, .* and here is 1'):
+    with pytest.raises(UserError, match='FID needs at least 2 samples .whole images, .* got 1'):
         metric.summary(metric(noisy, photograph))
 
 

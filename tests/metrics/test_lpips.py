@@ -77,7 +77,7 @@ def test_it_stays_on_rgb(random_alexnet, caplog):
 
 
 def test_mistakes(random_alexnet):
-    with pytest.raises(UserError, match='net: there is no "alexnet"'):
+    with pytest.raises(UserError, match='net: unknown value "alexnet"'):
         build_metric({'type': 'LPIPS', 'net': 'alexnet', 'backbone_weights': random_alexnet})
     with pytest.raises(UserError, match='alexnet.pth" is not a file of squeezenet1_1'):
         build_metric({'type': 'LPIPS', 'net': 'squeeze', 'backbone_weights': random_alexnet})

@@ -40,7 +40,7 @@ def test_better_overrides_the_direction():
     assert build_metric(block).higher_is_better is True
     assert build_metric({**block, 'better': 'lower'}).higher_is_better is False
     assert block['better'] == 'higher'
-    with pytest.raises(UserError, match='better: there is no "lowr"'):
+    with pytest.raises(UserError, match='better: unknown value "lowr"'):
         build_metric({**block, 'better': 'lowr'})
 
 

@@ -76,7 +76,7 @@ def test_what_the_package_cannot_measure_is_told(photograph):
 
 def test_without_the_package(monkeypatch):
     monkeypatch.setitem(sys.modules, 'pyiqa', None)
-    with pytest.raises(Unavailable, match=r'pip install "aesop-sr\[iqa\]"; its licence is for non-commercial use'):
+    with pytest.raises(Unavailable, match=r'pip install "aesop-sr\[iqa\]"; its licence covers non-commercial use only'):
         build_metric({'type': 'NIQE'})
 
 
@@ -86,7 +86,9 @@ def test_without_its_weights(monkeypatch):
         raise OSError('Name or service not known\nmore')
 
     monkeypatch.setattr(sys.modules['pyiqa'], 'create_metric', create_metric)
-    with pytest.raises(Unavailable, match=r'pyiqa has for musiq could not be had \(OSError: Name .* known\): run once'):
+    with pytest.raises(
+        Unavailable, match=r'weights for musiq could not be loaded \(OSError: Name .* known\): run once'
+    ):
         build_metric({'type': 'MUSIQ'})
 
 

@@ -56,5 +56,5 @@ def test_psnr_of_a_known_error():
 
 
 def test_ssim_needs_a_window():
-    with pytest.raises(UserError, match='SSIM needs at least 11x11 pixels, and crop_border 1 leaves less of 14x12'):
+    with pytest.raises(UserError, match='SSIM needs at least 11x11 pixels, but crop_border 1 leaves less of 14x12'):
         build_metric({'type': 'SSIM', 'crop_border': 1})(torch.zeros(3, 12, 14), torch.zeros(3, 12, 14))

@@ -295,7 +295,7 @@ def test_a_resumed_run_keeps_what_auto_was(monkeypatch):
 
 def test_bf16_on_a_cpu_that_traps_is_told(monkeypatch):
     def traps(option):
-        raise UserError(f'{option}: bf16 products end a process on this CPU')
+        raise UserError(f'{option}: bf16 products kill the process on this CPU')
 
     monkeypatch.setattr(runtime, 'check_bf16', traps)
     options = options_of('SRModel', {'pixel_opt': {'type': 'L1Loss'}}, G)

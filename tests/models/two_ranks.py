@@ -17,7 +17,7 @@ if __name__ == '__main__':
         model = cases.build(kind, f'{folder}/ae.pth', accumulate)
         states, means = [copy.deepcopy(model.state_dict())], []
         for i, batch in cases.iterations():
-            means.append(distributed.mean(model.step(cases.shards(batch)[rank], i)))
+            means.append(distributed.reduce_mean(model.step(cases.shards(batch)[rank], i)))
             states.append(copy.deepcopy(model.state_dict()))
         torch.save({'states': states, 'means': means}, f'{folder}/{kind}_{accumulate}_{rank}.pth')
 

@@ -24,4 +24,4 @@ def test_mistakes_go_to_stderr_with_code_2(write, capsys):
     path = write('scal: 4\n')
     assert main([str(path)]) == 2
     out, err = capsys.readouterr()
-    assert (out, err) == ('', f'aesop options: {path}:1: scal: there is no such key. Did you mean "scale"?\n')
+    assert (out, err) == ('', f'aesop options: {path}:1: scal: unknown key. Did you mean "scale"?\n')

@@ -28,15 +28,15 @@ def told(**data):
         ({'val': {'save_img': 'yes please'}}, "val.save_img: must be true or false, not 'yes please'"),
         ({'resize_prob': [0.2, 0.8]}, 'resize_prob: must have at least 3 values, not [0.2, 0.8]'),
         ({'jpeg_range': [95, 30]}, 'jpeg_range: must be [low, high], not [95, 30]'),
-        ({'total_iter': 5}, 'total_iter: there is no such key. Did you mean "train.total_iter"?'),
-        ({'netwrok_g': {}}, 'netwrok_g: there is no such key. Did you mean "network_g"?'),
-        ({'val': {'metric': {}}}, 'val.metric: there is no such key. Did you mean "metrics"?'),
+        ({'total_iter': 5}, 'total_iter: unknown key. Did you mean "train.total_iter"?'),
+        ({'netwrok_g': {}}, 'netwrok_g: unknown key. Did you mean "network_g"?'),
+        ({'val': {'metric': {}}}, 'val.metric: unknown key. Did you mean "metrics"?'),
         ({'network_g': {'num_feat': 3}}, 'network_g: needs "type"'),
         (
             {'datasets': {'trian': {'type': 'PairedImageDataset', 'dataroot_gt': 'x'}}},
             "datasets.trian: a data set is called train, val, val_2, test_1, ..., not a block",
         ),
-        ({'model_type': 'AesopModel'}, 'model_type: there is no model "AesopModel". Did you mean "AEModel"?'),
+        ({'model_type': 'AesopModel'}, 'model_type: unknown model "AesopModel". Did you mean "AEModel"?'),
         ({'plugins': ['os; x']}, None),
     ],
 )  # fmt: skip
@@ -51,7 +51,7 @@ def test_fixed_keys(data, sentence):
 @pytest.mark.parametrize(
     ('block', 'sentence'),
     [
-        ({'type': 'RDBNet'}, '.type: there is no network "RDBNet". Did you mean "RRDBNet"?'),
+        ({'type': 'RDBNet'}, '.type: unknown network "RDBNet". Did you mean "RRDBNet"?'),
         ({'type': 'RRDBNet', 'num_blok': 3}, '.num_blok: RRDBNet has no such argument. Did you mean "num_block"?'),
         ({'type': 'RRDBNet', 'num_block': '3'}, ".num_block: must be a whole number, not '3'"),
         ({'type': 'RRDBNet', 'num_feat': -64}, '.num_feat: must be at least 1, not -64'),
@@ -91,9 +91,9 @@ def test_null_stands_for_the_default_of_an_argument_that_takes_none():
 @pytest.mark.parametrize(
     ('block', 'sentence'),
     [
-        ({'type': 'Xyzzy', 'lr': 1e-4}, '.type: there is no optimiser "Xyzzy". Known: '),
-        ({'type': 'adam', 'lr': 1e-4}, '.type: there is no optimiser "adam". Did you mean "Adam"?'),
-        ({'type': 'LBFGS', 'lr': 1e-4}, '.type: there is no optimiser "LBFGS".'),
+        ({'type': 'Xyzzy', 'lr': 1e-4}, '.type: unknown optimiser "Xyzzy". Known: '),
+        ({'type': 'adam', 'lr': 1e-4}, '.type: unknown optimiser "adam". Did you mean "Adam"?'),
+        ({'type': 'LBFGS', 'lr': 1e-4}, '.type: unknown optimiser "LBFGS".'),
         ({'type': 'Adam'}, ': needs "lr"'),
         ({'type': 'Adam', 'lr': 1e-4, 'beta': [0.9]}, '.beta: Adam has no such argument. Did you mean "betas"?'),
         ({'type': 'SGD', 'lr': 1e-4, 'betas': [0.9, 0.99]}, '.betas: SGD has no such argument.'),
@@ -113,10 +113,10 @@ def test_optimisers(block, sentence):
     ('block', 'sentence'),
     [
         ({'milestones': [1]}, ': needs "type"'),
-        ({'type': 'StepLR'}, '.type: there is no scheduler "StepLR". Did you mean "MultiStepLR"?'),
+        ({'type': 'StepLR'}, '.type: unknown scheduler "StepLR". Did you mean "MultiStepLR"?'),
         ({'type': 'MultiStepLR'}, ': needs "milestones"'),
         ({'type': 'MultiStepLR', 'milestones': [1.5]}, '.milestones.0: must be a whole number, not 1.5'),
-        ({'type': 'MultiStepLR', 'milestones': [1], 'gama': 1}, '.gama: there is no such key. Did you mean "gamma"?'),
+        ({'type': 'MultiStepLR', 'milestones': [1], 'gama': 1}, '.gama: unknown key. Did you mean "gamma"?'),
         ({'type': 'CosineAnnealingRestartLR', 'periods': []}, '.periods: must have at least 1 values, not []'),
         (
             {'type': 'CosineAnnealingRestartLR', 'periods': [5, 5, 5], 'restart_weights': [1, 1]},
@@ -133,11 +133,9 @@ def test_losses_metrics_and_data_sets():
     assert told(train={'pixel_opt': {'type': 'L1Loss', 'weight': 1}})[0].startswith(
         'train.pixel_opt.weight: L1Loss has'
     )
-    assert told(train={'losses': {'mine': {'type': 'NoLoss'}}})[0].startswith(
-        'train.losses.mine.type: there is no loss'
-    )
+    assert told(train={'losses': {'mine': {'type': 'NoLoss'}}})[0].startswith('train.losses.mine.type: unknown loss')
     assert told(val={'metrics': {'p': {'type': 'calculate_psrn'}}}) == [
-        'val.metrics.p.type: there is no metric "calculate_psrn". Did you mean "calculate_psnr"?'
+        'val.metrics.p.type: unknown metric "calculate_psrn". Did you mean "calculate_psnr"?'
     ]
     data = {'type': 'PairedImageDataset', 'dataroot_gt': 'x', 'batch_size_per_gpu': 0, 'use_hflp': True}
     data['metrics'] = {'p': {'type': 'calculate_psnr', 'crop_border': 'x'}}
@@ -148,7 +146,7 @@ def test_losses_metrics_and_data_sets():
     ]
     aesop = {'type': 'AutoEncoderLoss', 'autoencoder_arch': AE, 'autoencoder_load': {'pth': 'x', 'key': 1}}
     assert told(train={'aesop_opt': aesop}) == [
-        'train.aesop_opt.autoencoder_load.pth: there is no such key. Did you mean "path"?',
+        'train.aesop_opt.autoencoder_load.pth: unknown key. Did you mean "path"?',
         'train.aesop_opt.autoencoder_load.key: must be text, not 1',
     ]
 

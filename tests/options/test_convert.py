@@ -17,7 +17,7 @@ def test_basicsr():
     assert options.model_type == 'SRModel' and options.train.optim_g['lr'] == 2e-4 and options.val.val_freq == 5000
     assert options.network_g['depths'] == [6, 6]
     told = '\n'.join(this.without)
-    assert 'train.knowledge_opt: there is no such key' in told and 'dist_params: the launcher says' in told
+    assert 'train.knowledge_opt: unknown key' in told and 'dist_params: the launcher says' in told
     assert this.changed == ['model_type SwinIRModel -> SRModel (networks pad to their windows themselves)']
 
 
@@ -42,7 +42,7 @@ def test_trainner_redux():
         'use_rot': True,
     }
     assert options['datasets']['val']['dataroot_gt'] == 'datasets/val/HR'
-    assert any('mssiml1loss: there is no such loss' in line for line in this.without)
+    assert any('mssiml1loss: unknown loss' in line for line in this.without)
     assert any('train.ema_power' in line for line in this.without)
     assert this.left == []
 

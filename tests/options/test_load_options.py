@@ -101,15 +101,15 @@ def test_all_mistakes_are_told_at_once(write, old_style):
     lines = {name: number for number, name in enumerate((line.strip() for line in text.splitlines()), 1)}
     assert sorted(found) == sorted(
         [
-            f'{path}:{lines["ema_decya: 0.999"]}: train.ema_decya: there is no such key. Did you mean "ema_decay"?',
+            f'{path}:{lines["ema_decya: 0.999"]}: train.ema_decya: unknown key. Did you mean "ema_decay"?',
             f'{path}:{lines["num_grwo_ch: 32"]}: network_g.num_grwo_ch: RRDBNet has no such argument.'
             ' Did you mean "num_grow_ch"?',
             f"{path}:4: scale: must be a whole number, not 'four'",
-            f'{path}:{lines["type: Xyzzy"]}: train.optim_g.type: there is no optimiser "Xyzzy". Known: '
+            f'{path}:{lines["type: Xyzzy"]}: train.optim_g.type: unknown optimiser "Xyzzy". Known: '
             + found[[i for i, p in enumerate(found) if 'Xyzzy' in p][0]].partition('Known: ')[2],
             '--set val.val_freq=-1: val.val_freq: must be at least 1, not -1',
             "--set logger:print_freq=often: logger.print_freq: must be a whole number, not 'often'",
-            '--set network_e.type=X: network_e: there is no such key. Did you mean "network_g"?',
+            '--set network_e.type=X: network_e: unknown key. Did you mean "network_g"?',
             f'{path}:{lines["artifacts_opt:"]}: train.artifacts_opt: compares with the moving average of the generator:'
             ' set ema_decay, e.g. 0.999',
         ]

@@ -70,7 +70,7 @@ def test_null_takes_unknown_keys_away(tmp_path, monkeypatch):
     Path('child.yml').write_text('base: base.yml\nfoo: ~\nval: {frq: ~}\nnetwork_g: {nme: ~}\n')
     assert load_options('child.yml').network_g.plain() == {'type': 'RRDBNet'}
     assert load_options('base.yml', ['foo=null', 'val.frq=~', 'network_g.nme=None']) == load_options('child.yml')
-    with pytest.raises(UserError, match='frq: there is no such key'):
+    with pytest.raises(UserError, match='frq: unknown key'):
         load_options('base.yml', ['foo=null'])
 
 
@@ -106,7 +106,7 @@ def test_a_plugin_that_takes_a_name_of_ours_is_named(tmp_path, monkeypatch):
     with pytest.raises(UserError) as error:
         load_options(tmp_path / 'opt.yml')
     (problem,) = error.value.problems
-    told = 'plugins.0: my_names: a network called "RRDBNet" is registered already; rename one of the two'
+    told = 'plugins.0: my_names: a network named "RRDBNet" is already registered; rename one of the two'
     assert problem == f'{tmp_path}/opt.yml:1: {told}'
 
 

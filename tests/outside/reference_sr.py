@@ -17,9 +17,9 @@ from aesop.registry import ARCHS, DATASETS, LOSSES, METRICS, MODELS
 
 @ARCHS.register()
 class TinyReferenceVAE(nn.Module):
-    takes = ('lq', 'ref', 'noise')
+    inputs = ('lq', 'ref', 'noise')
     noise_shape = (4,)
-    whole = True
+    no_tiling = True
 
     def __init__(self, width: int = 8, scale: int = 4) -> None:
         super().__init__()

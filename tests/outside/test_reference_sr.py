@@ -70,7 +70,7 @@ def test_two_ranks(folder, monkeypatch):  # noqa: F811
 
 def test_its_keys_networks_and_quantities_are_checked_like_ours():
     train = yaml.safe_load(FILE.read_text())['train']
-    assert 'train.shrnik: there is no such key. Did you mean "shrink"?' in told(train=train | {'shrnik': 1})
+    assert 'train.shrnik: unknown key. Did you mean "shrink"?' in told(train=train | {'shrnik': 1})
     assert 'train.shrink: must be at least 0' in told(train=train | {'shrink': -1})
     assert 'kl_opt: SRModel would ignore it' in told(model_type='SRModel', train=train)
     plain = {'type': 'RRDBNet', 'num_feat': 8, 'num_block': 1, 'num_grow_ch': 4}

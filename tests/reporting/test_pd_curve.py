@@ -96,7 +96,7 @@ def test_all_mistakes_come_before_any_work(inputs):
     with pytest.raises(UserError) as error:
         measure('tiny.yml', [], ends, 3, torch.device('cpu'), done)
     first, second = error.value.problems
-    assert first.startswith('no: none.pth: there is no such file')
+    assert first.startswith('no: none.pth: file not found')
     assert second.startswith('other: ae.pth does not fit this MSRResNet')
 
 

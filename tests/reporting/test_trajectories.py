@@ -8,7 +8,7 @@ import yaml
 from aesop.cli.runs import main
 from aesop.errors import UserError
 from aesop.reporting.trajectories import draw_trajectories, read_losses, running_mean, trajectories
-from aesop.utils.jsonl import Lines
+from aesop.utils.jsonl import JSONLWriter
 
 pytestmark = pytest.mark.usefixtures('coarse')
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.usefixtures('coarse')
 def run_of(folder, entries, **train):
     folder.mkdir()
     (folder / 'options.yml').write_text(yaml.safe_dump({'name': 'run', 'scale': 4, 'train': train}))
-    lines = Lines(folder / 'train.jsonl')
+    lines = JSONLWriter(folder / 'train.jsonl')
     for iteration, losses in entries.items():
         lines.add({'iter': iteration, 'losses': losses, 'lr': {'g': 1e-4}, 'rate': 2.0, 'waited': 0.01})
     return folder

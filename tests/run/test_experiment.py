@@ -18,7 +18,7 @@ from aesop.options import load_options
 from aesop.registry import LOSSES
 from aesop.run.experiment import Experiment
 from aesop.utils import checkpoint
-from aesop.utils.jsonl import Lines
+from aesop.utils.jsonl import JSONLWriter
 from tests.runs import G
 from tests.training.test_loop import same, stop_at, train, weights
 
@@ -280,7 +280,7 @@ def test_a_full_disk_costs_no_iteration(folder, options, monkeypatch, capsys):
         (self.root / 'metrics.jsonl').symlink_to('/dev/full')
 
     monkeypatch.setattr(Experiment, 'start', start_with_a_full_disk)
-    monkeypatch.setattr(Lines, 'flush', freeing(Lines.flush))
+    monkeypatch.setattr(JSONLWriter, 'flush', freeing(JSONLWriter.flush))
     assert train(options) == 0
     said = capsys.readouterr().out
     assert '4.state could not be written ([Errno 28] No space left on device' in said
@@ -308,7 +308,7 @@ def test_an_image_that_a_full_disk_does_not_take_ends_no_training(folder, option
 
 
 def freeing(flush, calls=None):
-    """`Lines.flush` whose disk is full the first time."""
+    """`JSONLWriter.flush` whose disk is full the first time."""
     calls = calls or []
 
     def flushed(self):
@@ -424,4 +424,4 @@ def test_lines_of_metrics_that_are_no_text_are_dropped(folder, options, capsys):
     options['train']['total_iter'] = 7
     assert train(options, '--auto_resume') == 0
     assert validations() == [3, 6, 6, 7]
-    assert capsys.readouterr().out.count('a line that was cut off or damaged is dropped') == 4
+    assert capsys.readouterr().out.count('dropped a truncated or corrupt line') == 4

@@ -136,7 +136,7 @@ MISTAKES = {
     'a missing list': (has('datasets.train.meta_info', 'list.txt'), 'datasets.train', 'list.txt', 'meta_info'),
     'a list of what is gone': (
         lambda o: (Path('list.txt').write_text('0.png\n9.png\n'), put(o, 'datasets.train.meta_info', 'list.txt')),
-        'datasets.train', 'train/9.png', 'no such file',
+        'datasets.train', 'train/9.png', 'not found',
     ),
     'missing weights': (has('path.pretrain_network_g', 'w.pth'), 'path.pretrain_network_g', 'w.pth', 'README'),
     'a missing state': (has('path.resume_state', 'x.state'), 'path.resume_state', 'x.state'),
@@ -172,7 +172,7 @@ MISTAKES = {
     'weights cut off': (weights(truncated), 'path.pretrain_network_g', 'w.pth is damaged', 'again'),
     'weights that run code': (weights(malicious), 'path.pretrain_network_g', 'w.pth is refused', 'mkdir'),
     'a state for weights': (
-        weights(lambda f: torch.save({'iter': 3}, f)), 'path.pretrain_network_g', 'w.pth holds no network weights',
+        weights(lambda f: torch.save({'iter': 3}, f)), 'path.pretrain_network_g', 'w.pth has no network weights',
     ),
     # states
     'a state of another width': (

@@ -294,7 +294,7 @@ def test_a_bad_image_ends_a_run_or_is_skipped(folder, options, capsys, cache):
     Path('train/3.png').write_bytes(png[: len(png) // 2])
     options['datasets']['train']['cache'] = cache
     assert train(options) == 2
-    assert 'train/3.png: the file is not an 8- or 16-bit image, or is damaged or cut off' in capsys.readouterr().err
+    assert 'train/3.png: the file is not an 8- or 16-bit image, or is damaged or truncated' in capsys.readouterr().err
     options['datasets']['train']['on_error'] = 'skip'
     assert train(options) == 0
     said = capsys.readouterr().out

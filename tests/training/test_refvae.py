@@ -96,5 +96,5 @@ def test_a_reference_that_is_broken_or_missing_stops_the_run_before_it_starts(re
     assert 'refs/3.png' in capsys.readouterr().err
     refvae['datasets']['train']['dataroot_ref'] = 'nowhere'
     assert train(refvae) == 2
-    assert 'nowhere: there is no such folder' in capsys.readouterr().err
+    assert 'nowhere: folder not found' in capsys.readouterr().err
     assert not Path('experiments/tiny').exists()

@@ -166,7 +166,7 @@ def test_a_file_that_differs_takes_no_place(weights, capsys, monkeypatch):
 
 def test_mistakes_are_told_in_a_sentence(weights, capsys):
     for arguments, words in (
-        (['none.pth', '-opt', 'run.yml'], 'none.pth: there is no such file'),
+        (['none.pth', '-opt', 'run.yml'], 'none.pth: file not found'),
         (['net.pth', '--arch', '{type: RRDBnet}'], 'Did you mean "RRDBNet"?'),
         (['net.pth', '--arch', '{type: RRDBNet}'], 'does not fit this RRDBNet'),
         (['net.pth', '--arch', '~'], 'network_g is missing'),

@@ -125,7 +125,7 @@ def test_the_rest_is_done_where_some_cannot_be(images, weights, capsys):
         ('in', 'in', 'holds the images themselves'),
         ('in/0.png', 'in', 'is the image itself'),
         ('in/0.png', 'x.tif', 'results are .png'),
-        ('nowhere', 'out', 'no such file or folder'),
+        ('nowhere', 'out', 'file or folder not found'),
         ('in', 'net.pth', 'is a file'),
     ],
 )

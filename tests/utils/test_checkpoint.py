@@ -78,7 +78,7 @@ def test_the_data_is_on_the_disk_before_the_name_is(tmp_path, monkeypatch):
 
 
 def test_a_missing_and_an_empty_file_are_told(tmp_path):
-    with pytest.raises(UserError, match=r'none\.pth: there is no such file'):
+    with pytest.raises(UserError, match=r'none\.pth: file not found'):
         checkpoint.load(tmp_path / 'none.pth')
     (tmp_path / 'empty.pth').touch()
     with pytest.raises(UserError, match=r'empty\.pth is damaged \(it is empty\)'):
@@ -109,7 +109,7 @@ def test_a_flipped_byte_is_told(tmp_path, word):
 
 def test_a_file_of_another_kind_is_told(tmp_path):
     (tmp_path / 'page.pth').write_text('<!DOCTYPE html><html>404</html>')
-    with pytest.raises(UserError, match=r'page\.pth is damaged \(cut short, or not a PyTorch file\)'):
+    with pytest.raises(UserError, match=r'page\.pth is damaged \(truncated, or not a PyTorch file\)'):
         checkpoint.load(tmp_path / 'page.pth')
 
 
@@ -191,7 +191,7 @@ def test_the_entry_asked_for_is_taken_and_said(tmp_path, caplog):
 @pytest.mark.parametrize('content', [{'iter': 5}, {}, [1], {'params': {}}])
 def test_a_file_without_a_network_is_told(tmp_path, content):
     torch.save(content, tmp_path / 'net.pth')
-    with pytest.raises(UserError, match='holds no network weights'):
+    with pytest.raises(UserError, match='has no network weights'):
         checkpoint.load_network(blank(), tmp_path / 'net.pth')
 
 
@@ -392,7 +392,7 @@ def test_safetensors_need_no_package(tmp_path, monkeypatch):
 def test_an_option_names_weights_by_path_or_as_the_manifest_does(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     path = checkpoint.PRETRAINED / checkpoint.manifest()['ESRGAN_x4']['file']
-    with pytest.raises(UserError, match=f'ESRGAN_x4: there is no file {path}; .*aesop download ESRGAN_x4'):
+    with pytest.raises(UserError, match=f'ESRGAN_x4: file {path} not found; .*aesop download ESRGAN_x4'):
         checkpoint.load_network(blank(), 'ESRGAN_x4')
     checkpoint.save_network(path, tiny().state_dict())
     assert checkpoint.find_weights('ESRGAN_x4') == path

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from aesop.errors import UserError
-from aesop.utils.decoder import complaints
+from aesop.utils.decoder import decoder_warnings
 from aesop.utils.images import decode_image
 
 NOISE = np.random.default_rng(0).integers(0, 255, (96, 128, 3), dtype=np.uint8)
@@ -29,7 +29,7 @@ def test_a_lenient_reader_gets_what_is_left():
 
 
 def test_others_may_write_to_standard_error_meanwhile(capfd):
-    with complaints(WHOLE) as heard:
+    with decoder_warnings(WHOLE) as heard:
         os.write(2, b'a warning of another thread\n')
     assert heard == []
     assert capfd.readouterr().err == 'a warning of another thread\n'
@@ -60,7 +60,7 @@ def test_without_standard_error_images_are_read_all_the_same():
 
 
 def test_a_forked_process_hears_its_own():
-    with complaints(WHOLE):
+    with decoder_warnings(WHOLE):
         child = os.fork()
         if child == 0:
             try:

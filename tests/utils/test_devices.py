@@ -18,7 +18,7 @@ def test_a_gpu_comes_before_a_mac_s_and_that_before_the_cpu(monkeypatch):
 
 def test_a_device_that_is_not_here_is_told():
     assert find_device('cpu') == torch.device('cpu')
-    with pytest.raises(UserError, match='there is no device cuda:99 here'):
+    with pytest.raises(UserError, match='device cuda:99 is not available'):
         find_device('cuda:99')
 
 

@@ -20,12 +20,15 @@ def test_one_process_is_rank_zero_of_one(monkeypatch):
     assert distributed.gather({'a': 1}) == [{'a': 1}]
     assert distributed.broadcast('x') == 'x'
     net = torch.nn.Linear(2, 2)
-    assert distributed.wrap(net) is net
+    assert distributed.wrap_ddp(net) is net
 
 
 def test_means_come_in_one_piece():
-    assert distributed.mean({'a': torch.tensor(1.5), 'b': torch.tensor(2, dtype=torch.float64)}) == {'a': 1.5, 'b': 2.0}
-    assert distributed.mean({}) == {}
+    assert distributed.reduce_mean({'a': torch.tensor(1.5), 'b': torch.tensor(2, dtype=torch.float64)}) == {
+        'a': 1.5,
+        'b': 2.0,
+    }
+    assert distributed.reduce_mean({}) == {}
 
 
 def test_a_mistake_on_the_main_rank_is_raised_by_all():
@@ -69,9 +72,9 @@ def test_one_process_agrees_with_itself_at_once():
 
 def test_before_the_ranks_have_met_the_first_of_a_machine_tells(monkeypatch):
     error = UserError('a sentence')
-    assert distributed.tells(error)
+    assert distributed.should_report(error)
     monkeypatch.setenv('LOCAL_RANK', '1')
-    assert not distributed.tells(error)
+    assert not distributed.should_report(error)
 
 
 def test_what_ranks_send_each_other_is_data():

@@ -24,7 +24,7 @@ def test_another_part_than_asked_for_is_not_taken(tmp_path, monkeypatch):
     path.write_bytes(b'abc')
     answer = Answer(b'cdef', 206, Content_Range='bytes 2-5/6', Content_Length='4')
     monkeypatch.setattr(download, 'urlopen', lambda *_, **__: answer)
-    with pytest.raises(UserError, match='the server sends something else'):
+    with pytest.raises(UserError, match='the server sent something else'):
         fetch('http://x/x', path)
     assert path.read_bytes() == b'abc'
 
@@ -40,7 +40,7 @@ def test_a_part_that_is_longer_than_the_file_is_told(tmp_path, monkeypatch):
         raise HTTPError('http://x/x', 416, 'Range Not Satisfiable', headers, None)
 
     monkeypatch.setattr(download, 'urlopen', refuse)
-    with pytest.raises(UserError, match=r'x.part is longer than http://x/x is now; remove it'):
+    with pytest.raises(UserError, match=r'x.part is larger than http://x/x is now; remove it'):
         fetch('http://x/x', path)
     headers.replace_header('Content-Range', 'bytes */3')
     fetch('http://x/x', path)

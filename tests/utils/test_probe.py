@@ -10,17 +10,17 @@ import torch
 
 from aesop.errors import UserError
 from aesop.utils import probe
-from aesop.utils.probe import Products, bf16_products, check_bf16, choose_precision
+from aesop.utils.probe import Speedups, bf16_speedups, check_bf16, choose_precision
 
 CPU = torch.device('cpu')
 
 
 @pytest.fixture(autouse=True)
 def forgotten(monkeypatch):
-    bf16_products.cache_clear()
+    bf16_speedups.cache_clear()
     monkeypatch.delenv('ONEDNN_MAX_CPU_ISA', raising=False)
     yield
-    bf16_products.cache_clear()
+    bf16_speedups.cache_clear()
 
 
 def answering(monkeypatch, stdout='', returncode=0):
@@ -32,7 +32,7 @@ def answering(monkeypatch, stdout='', returncode=0):
 
 def test_a_child_that_dies_is_a_trap_and_the_remedy_is_told(monkeypatch):
     monkeypatch.setenv(probe.SIMULATED, '1')
-    assert bf16_products() == Products(trap='SIGILL')
+    assert bf16_speedups() == Speedups(trap='SIGILL')
     with pytest.raises(UserError, match=r'runtime\.precision: bf16 .*SIGILL.*ONEDNN_MAX_CPU_ISA=AVX512_CORE_BF16'):
         check_bf16('runtime.precision')
     monkeypatch.setattr(torch, 'get_num_threads', lambda: None)  # so that the answer above serves
@@ -44,7 +44,7 @@ def test_a_child_that_dies_is_a_trap_and_the_remedy_is_told(monkeypatch):
 def test_the_remedy_helps_where_the_trap_is_simulated(monkeypatch):
     monkeypatch.setenv(probe.SIMULATED, '1')
     monkeypatch.setenv('ONEDNN_MAX_CPU_ISA', probe.WITHOUT_AMX)
-    products = bf16_products(1)
+    products = bf16_speedups(1)
     assert products.trap is None
     assert min(products.conv, products.matmul) > 0
     check_bf16('runtime.precision')
@@ -53,10 +53,10 @@ def test_the_remedy_helps_where_the_trap_is_simulated(monkeypatch):
 @pytest.mark.parametrize(
     ('answer', 'name', 'why'),
     [
-        ('{"conv": 2.04, "matmul": 4.2}', 'bf16', 'in bf16, this CPU makes convolutions 2 and matrix products 4.2'),
+        ('{"conv": 2.04, "matmul": 4.2}', 'bf16', 'in bf16, this CPU computes convolutions 2 and matrix products 4.2'),
         ('{"conv": 0.6, "matmul": 4.2}', 'fp32', 'convolutions 0.6 and'),
-        ('Could not load', 'fp32', 'could not be tried out'),
-        ('', 'fp32', 'could not be tried out'),
+        ('Could not load', 'fp32', 'could not be measured'),
+        ('', 'fp32', 'could not be measured'),
     ],
 )
 def test_bf16_is_chosen_where_both_products_pay(answer, name, why, monkeypatch):
@@ -90,20 +90,20 @@ def test_a_cpu_without_amx_is_not_asked_before_a_bf16_run(monkeypatch):
 
 
 def test_rates_are_measured():
-    products = probe.measured(torch.bfloat16, CPU, seconds=0)
+    products = probe.measure(torch.bfloat16, CPU, seconds=0)
     assert 1e-3 < products.conv < 1e3
     assert 1e-3 < products.matmul < 1e3
 
 
 def test_on_other_devices_fp32_is_chosen():
-    assert choose_precision(torch.device('meta')) == ('fp32', 'nothing is known of low precision on meta')
+    assert choose_precision(torch.device('meta')) == ('fp32', 'low precision is not supported on meta')
 
 
 @pytest.mark.gpu
 def test_a_gpu_is_measured_in_this_process():
     name, why = choose_precision(torch.device('cuda'))
     assert name in ('fp32', 'bf16', 'fp16')
-    assert 'this GPU makes convolutions' in why
+    assert 'this GPU computes convolutions' in why
 
 
 def test_the_probe_loads_no_pytorch():

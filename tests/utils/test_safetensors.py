@@ -70,5 +70,5 @@ def test_headers_that_lie_are_told(file, entry):
 
 
 def test_types_that_the_format_does_not_know_are_told():
-    with pytest.raises(ValueError, match='z: safetensors files hold no torch.complex64'):
+    with pytest.raises(ValueError, match='z: safetensors does not support torch.complex64'):
         safetensors.to_bytes({'z': torch.zeros(1, dtype=torch.complex64)})

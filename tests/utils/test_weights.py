@@ -31,7 +31,7 @@ def entry(server, tmp_path, monkeypatch):
 
 
 def test_a_file_is_fetched_once_and_found_by_its_name(server, entry, capsys):
-    with pytest.raises(UserError, match=r'tiny: there is no file .*aesop download tiny`'):
+    with pytest.raises(UserError, match=r'tiny: file .* not found; .*aesop download tiny`'):
         checkpoint.load('tiny')
     assert main(['tiny']) == 0
     said = capsys.readouterr().out
@@ -40,7 +40,7 @@ def test_a_file_is_fetched_once_and_found_by_its_name(server, entry, capsys):
     assert [path.name for path in FOLDER.iterdir()] == [entry['file']]
     checkpoint.load_network(build_network(NET), 'tiny')
     assert main(['tiny']) == 0
-    assert 'is there; sha256' in capsys.readouterr().out
+    assert 'exists; sha256' in capsys.readouterr().out
     assert len(server.ranges) == 1
 
 
@@ -49,7 +49,7 @@ def test_a_cut_download_goes_on_where_it_stopped(server, entry, capsys, knows_ra
     server.limit, server.knows_ranges = 1000, knows_ranges
     assert main(['tiny']) == 2
     size = len(server.served[f'/{entry["file"]}'])
-    assert f'was cut after 1000 of {size} bytes. The same command goes on' in capsys.readouterr().err
+    assert f'was interrupted after 1000 of {size} bytes. Run the same command again' in capsys.readouterr().err
     assert [path.name for path in FOLDER.iterdir()] == [f'{entry["file"]}.part']
     server.limit = None
     assert main(['tiny']) == 0
@@ -69,7 +69,7 @@ def test_another_file_is_refused_and_not_kept(server, entry, capsys):
     right = server.served[f'/{entry["file"]}']
     server.served[f'/{entry["file"]}'] = right[:-1] + b'!'
     assert main(['tiny']) == 2
-    assert f'not {entry["file"][5:13]}...: it is damaged, or another file' in capsys.readouterr().err
+    assert f'not {entry["file"][5:13]}...: it is damaged, or a different file' in capsys.readouterr().err
     entry['sha256'] = '0' * 64  # counts more than the digits in the name
     server.served[f'/{entry["file"]}'] = right
     assert main(['tiny']) == 2
@@ -87,20 +87,20 @@ def test_without_a_hash_the_file_has_to_open(server, entry, capsys):
     assert not list(FOLDER.iterdir())
     server.served['/tiny.pth'] = right
     assert main(['tiny']) == 0
-    assert 'none published to compare with' in capsys.readouterr().out
+    assert 'no published hash to compare with' in capsys.readouterr().out
 
 
 def test_a_damaged_file_that_is_there_is_told(entry, capsys):
     FOLDER.mkdir(parents=True)
     (FOLDER / entry['file']).write_bytes(b'something else')
     assert main(['tiny']) == 2
-    assert 'Remove it and fetch it again' in capsys.readouterr().err
+    assert 'Remove it and download it again' in capsys.readouterr().err
 
 
 def test_a_dry_run_fetches_nothing(server, entry, capsys):
     assert main(['--dry-run']) == 0
     said = capsys.readouterr().out
-    assert f'tiny: would fetch {entry["url"]} to {FOLDER / entry["file"]}' in said and 'unverified' in said
+    assert f'tiny: would download {entry["url"]} to {FOLDER / entry["file"]}' in said and 'unverified' in said
     assert f'by_hand: manual: get manual.pth from https://example.org/zoo and put it into {FOLDER}' in said
     assert not server.ranges and not FOLDER.exists()
 

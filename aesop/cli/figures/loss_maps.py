@@ -27,7 +27,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def draw(args: argparse.Namespace) -> list[Path]:
-    from aesop.errors import UserError, at
+    from aesop.errors import UserError, error_context
     from aesop.options import load_options
     from aesop.reporting.autoencoder import autoencoder_of
     from aesop.reporting.loss_maps import busiest_window, draw_loss_maps
@@ -38,7 +38,7 @@ def draw(args: argparse.Namespace) -> list[Path]:
     images = {}
     named = [('HR', args.gt), *((name, path) for name, _, path in (text.rpartition('=') for text in args.sr))]
     for name, path in named:
-        with at(name or '--sr', problems):
+        with error_context(name or '--sr', problems):
             if not name or name in images:
                 raise UserError(f'{path} needs a name of its own: NAME=IMAGE')
             images[name] = to_tensor(read_image(path))

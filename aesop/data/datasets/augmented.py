@@ -7,7 +7,7 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from aesop.data.augmentations import AUGMENTATIONS
-from aesop.errors import UserError, at
+from aesop.errors import UserError, error_context
 from aesop.registry import DATASETS, did_you_mean
 
 CHOICE = 4  # (seed, n, CHOICE): what is done to sample n, and with which other sample
@@ -43,14 +43,14 @@ class AugmentedDataset(Dataset):
 
         for key, probability in self.augmentations.items():
             if key not in AUGMENTATIONS:
-                raise UserError(f'augmentations: there is no "{key}".{did_you_mean(key, list(AUGMENTATIONS))}')
+                raise UserError(f'augmentations: unknown value "{key}".{did_you_mean(key, list(AUGMENTATIONS))}')
             if not 0 <= probability <= 1:
                 raise UserError(f'augmentations.{key}: {probability} is no probability')
         if sum(self.augmentations.values()) > 1 + 1e-6:
             raise UserError(
                 f'augmentations: their probabilities add up to {sum(self.augmentations.values()):g}, above 1'
             )
-        with at('dataset'):
+        with error_context('dataset'):
             block = {**({'gt_size': self.gt_size} if self.gt_size else {}), **self.dataset}
             self._set = build_dataset(block, scale=self.scale, seed=self.seed, name=self.name)
 

@@ -183,7 +183,7 @@ class ImageDataset(Dataset, ABC):
         if not self._meta():
             return self._source.list(root)
         if not Path(root).is_dir():
-            raise UserError(f'{root}: there is no such folder; correct the path or put the images there')
+            raise UserError(f'{root}: folder not found; correct the path or put the images there')
         return self._below(root, [names[0] for names in read_meta_info(self._meta())])
 
     def _below(self, root: str | Path, names: list[str]) -> list[Path]:

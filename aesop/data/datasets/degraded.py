@@ -9,7 +9,7 @@ import torch
 from torch.utils.data import Dataset
 
 from aesop.data.degradation.steps import build_steps, resized
-from aesop.errors import UserError, at
+from aesop.errors import UserError, error_context
 from aesop.registry import DATASETS
 from aesop.utils.images import quantise
 
@@ -52,7 +52,7 @@ class DegradedDataset(Dataset):
             raise UserError(f'DegradedDataset: gt_size {self.gt_size} is not a multiple of scale {self.scale}')
         self._degrade = build_steps(self.steps)
         block = {**self.dataset, 'gt_size': self.gt_size + 2 * self.margin * self.scale}
-        with at('dataset'):
+        with error_context('dataset'):
             self._set = build_dataset(block, scale=self.scale, seed=self.seed, name=self.name)
 
     def __len__(self) -> int:

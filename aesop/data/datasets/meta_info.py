@@ -23,9 +23,7 @@ def read_meta_info(path: str | Path) -> list[tuple[str, ...]]:
     try:
         lines = recipe(path).read_text(encoding='utf-8-sig').splitlines()  # a recipe's list comes with the package
     except FileNotFoundError:
-        raise UserError(
-            f'{path}: there is no such file; correct meta_info, or leave it out to use all images'
-        ) from None
+        raise UserError(f'{path}: file not found; correct meta_info, or leave it out to use all images') from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f'{path}: this cannot be read as a list of images ({error}); write one name a line') from None
     names = [_names(_SHAPE.sub('', line).strip()) for line in lines if line.strip()]

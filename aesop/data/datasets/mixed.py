@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from torch.utils.data import Dataset
 
-from aesop.errors import UserError, at
+from aesop.errors import UserError, error_context
 from aesop.registry import DATASETS
 
 ORDER = 3  # (seed, block, ORDER): which part each sample of a block is of
@@ -51,7 +51,7 @@ class MixedDataset(Dataset):
             raise UserError(f'{self}: parts has to be a list of data sets {{type: ..., ...}}')
         self._sets = []
         for number, block in enumerate(self.parts):
-            with at(f'parts.{number}'):
+            with error_context(f'parts.{number}'):
                 block = {**self.common, **({'gt_size': self.gt_size} if self.gt_size else {}), **block}
                 self._sets.append(build_dataset(block, scale=self.scale, seed=self.seed, name=f'{self.name}.{number}'))
         lengths = [len(part) for part in self._sets]

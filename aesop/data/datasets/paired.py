@@ -51,7 +51,7 @@ class PairedImageDataset(ReferencedDataset):
         }
         if not (self.meta_info or self.meta_info_file):
             without = sorted(lqs.keys() - set(partners))
-            alone |= {str(lqs[name]): f'{lqs[name]}: {self.dataroot_gt} holds no image for it' for name in without}
+            alone |= {str(lqs[name]): f'{lqs[name]}: {self.dataroot_gt} has no image for it' for name in without}
         pairs = [(gt, name, lqs[partner]) for gt, name, partner in zip(gts, names, partners) if name not in alone]
         if alone and (self.on_error == 'raise' or self.gt_size is not None or not pairs):
             remedy = (

@@ -82,7 +82,7 @@ class RealESRGANDataset(CropDataset):
         kinds, probabilities = getattr(self, f'kernel_list{stage}'), getattr(self, f'kernel_prob{stage}')
         size = getattr(self, f'blur_kernel_size{stage}')
         problems = [
-            f'kernel_list{stage}: there is no kernel "{kind}".{did_you_mean(str(kind), list(KINDS))}'
+            f'kernel_list{stage}: unknown kernel "{kind}".{did_you_mean(str(kind), list(KINDS))}'
             for kind in kinds
             if kind not in KINDS
         ]

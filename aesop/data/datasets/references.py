@@ -29,7 +29,7 @@ class References:
         seed: of the choice.
 
     Raises:
-        UserError: there is no such folder, or no image in it.
+        UserError: folder not found, or no image in it.
     """
 
     def __init__(self, root: str | Path, side: int, seed: int) -> None:

@@ -118,7 +118,7 @@ def noise(
         mean = image.mean(2, keepdims=True) if shape[2] == 1 else image
         added = rng.uniform(*scale) * (rng.poisson(photons * mean) / photons - mean)
     else:
-        raise UserError(f'noise: there is no kind "{kind}"; choose from gaussian, poisson, speckle')
+        raise UserError(f'noise: unknown kind "{kind}"; choose from gaussian, poisson, speckle')
     return (image + added).clip(0, 1).astype(np.float32)
 
 
@@ -139,7 +139,7 @@ def video(image: Image, rng: np.random.Generator, codecs: Sequence[str] = ('mpeg
     """
     name = codecs[rng.integers(len(codecs))]
     if name not in CODECS:
-        raise UserError(f'video: there is no codec "{name}"; choose from {", ".join(CODECS)}')
+        raise UserError(f'video: unknown codec "{name}"; choose from {", ".join(CODECS)}')
     code, suffix = CODECS[name]
     height, width = image.shape[:2]
     even = cv2.copyMakeBorder(_bytes(image), 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
@@ -203,7 +203,7 @@ def _step(block: Any) -> Step:
     if not isinstance(block, dict) or block.get('type') not in known:
         name = block.get('type') if isinstance(block, dict) else block
         raise UserError(
-            f'steps: there is no step "{name}".{did_you_mean(str(name), known) or " Known: " + ", ".join(known)}'
+            f'steps: unknown step "{name}".{did_you_mean(str(name), known) or " Known: " + ", ".join(known)}'
         )
     kind, probability = block['type'], block.get('prob', 1.0)
     arguments = {key: value for key, value in block.items() if key not in ('type', 'prob')}

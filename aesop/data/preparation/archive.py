@@ -47,7 +47,7 @@ def open_images(path: Path) -> Iterator[list[Member]]:
         yield [Member(file.relative_to(path).as_posix(), partial(_from_folder, file)) for file in list_images(path)]
         return
     if not path.exists():
-        raise UserError(f'{path}: there is no such folder or archive; correct the path')
+        raise UserError(f'{path}: folder or archive not found; correct the path')
     with _told(str(path)):
         is_zip = zipfile.is_zipfile(path)
         archive = zipfile.ZipFile(path) if is_zip else tarfile.open(path)  # noqa: SIM115
@@ -60,7 +60,7 @@ def open_images(path: Path) -> Iterator[list[Member]]:
             if member.kind == 'file' and _is_image(PurePosixPath(member.name))
         ]
         if not images:
-            raise UserError(f'{path}: this archive holds no image; is it the right one?')
+            raise UserError(f'{path}: this archive contains no images; is it the right one?')
         yield images
 
 

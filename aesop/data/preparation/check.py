@@ -27,7 +27,7 @@ from aesop.data.datasets.transforms import Window
 from aesop.data.degradation.real import build_degradation
 from aesop.data.preparation.parallel import parallel
 from aesop.data.storage.source import Folders
-from aesop.errors import UserError, at
+from aesop.errors import UserError, error_context
 from aesop.options import Options, load_options
 from aesop.utils.console import say
 from aesop.utils.images import save_image, to_uint8
@@ -70,7 +70,7 @@ def check(
         options = load_options(file, overrides)
         for name, block in options.datasets.items():
             key = f'datasets.{name}' if len(files) == 1 else f'{file}: datasets.{name}'
-            with at(key, problems):
+            with error_context(key, problems):
                 dataset = build_dataset(block, scale=options.scale, seed=options.manual_seed, name=name)
                 if not isinstance(dataset, ImageDataset):
                     say(f'{key}: {block["type"]} is not looked at: it has no files that are known here')

@@ -75,7 +75,7 @@ def _in_processes(function: Callable[[Job], Result], jobs: Iterable[Job], worker
     except BrokenProcessPool as error:
         raise UserError(
             'a worker process was ended from outside, for lack of memory perhaps; take fewer with --workers. '
-            'The same command goes on where it stopped'
+            'Run the same command again to resume'
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)

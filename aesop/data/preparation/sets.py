@@ -22,7 +22,7 @@ from aesop.data.preparation import prepare
 from aesop.data.preparation.archive import Member, open_images
 from aesop.data.preparation.parallel import cores
 from aesop.data.preparation.prepare import Folder, Job
-from aesop.errors import UserError, at
+from aesop.errors import UserError, error_context
 from aesop.registry import did_you_mean
 from aesop.utils.console import say
 from aesop.utils.download import UNVERIFIED, fetch, sha256
@@ -71,7 +71,7 @@ def prepare_all(args: Request) -> None:
         args.root / '.prepare.lock', f'{args.root} is being prepared by another process; wait for it, or stop it'
     ):
         for entry in sets:
-            with at(entry['name'], problems):
+            with error_context(entry['name'], problems):
                 run(entry, args, alone=len(sets) == 1)
     if problems:
         raise UserError(problems)
@@ -95,7 +95,7 @@ def chosen(known: dict[str, Set], args: Request) -> list[Set]:
     by_name = {name.lower(): name for name in known}
     wrong = [name for name in args.names if name.lower() not in by_name]
     if wrong:
-        raise UserError([f'there is no data set "{name}".{did_you_mean(name, list(known))}' for name in wrong])
+        raise UserError([f'unknown data set "{name}".{did_you_mean(name, list(known))}' for name in wrong])
     names: dict[str, None] = {}
 
     def add(name: str) -> None:
@@ -222,7 +222,7 @@ def obtain(entry: Set, url: str, path: Path) -> Path:
         raise
     part.rename(path)
     known = path.name in entry.get('sha256', {})
-    size, proof = path.stat().st_size / 1e6, 'as published' if known else 'none published to compare with'
+    size, proof = path.stat().st_size / 1e6, 'as published' if known else 'no published hash to compare with'
     say(f'{path}: {size:.1f} MB, sha256 {digest} ({proof}); it can go when the set is complete')
     return path
 
@@ -232,7 +232,7 @@ def verify(entry: Set, place: str | Path, name: str, digest: str) -> None:
     wanted = entry.get('sha256', {}).get(name, digest)
     if digest != wanted:
         raise UserError(
-            f'{place} has the sha256 {digest}, not {wanted}: it is damaged, or another file; fetch it again'
+            f'{place} has the sha256 {digest}, not {wanted}: it is damaged, or a different file; download it again'
         )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from aesop.data import build_dataset
 from aesop.data.datasets.base import ImageDataset
-from aesop.errors import UserError, at
+from aesop.errors import UserError, error_context
 from aesop.options import Options, load_options
 
 Values = dict[str, float]  # by metric; one that is missing, or no number, is left out
@@ -62,7 +62,7 @@ class Results:
             if block.get('name', key) == name:
                 plain = {k: v for k, v in block.items() if k not in ('mean', 'std', 'color')}
                 # on_error: what a test with --skip-bad has left out is no mistake here
-                with at(f'{self.folder}/options.yml: datasets.{key}'):
+                with error_context(f'{self.folder}/options.yml: datasets.{key}'):
                     return build_dataset(plain, scale=self.options.scale, name=key, on_error='skip')
         return None
 

@@ -74,7 +74,7 @@ def test_skip_takes_the_next_image(folders, caplog):
         assert [dataset[n]['index'] for n in range(10)] == [0, 1, 3, 3, 4] * 2
     assert [record.getMessage() for record in caplog.records] == [
         f'BicubicImageDataset: skipped (1 of at most 1): {folders}/hr/2.png: the file is empty; '
-        'replace the file or take it out of the data set'
+        'replace the file or remove it from the data set'
     ]
     assert [*dataset.skipped] == [2]
     (folders / 'hr/3.png').write_text('hello')

@@ -47,5 +47,5 @@ def test_it_is_mixed_with_given_pairs(folders):
 def test_mistakes_are_told(folders):
     with pytest.raises(UserError, match='gt_size 18 is not a multiple of scale 4'):
         degraded(folders, gt_size=18)
-    with pytest.raises(UserError, match='dataset: there is no dataset "Bicubic"'):
+    with pytest.raises(UserError, match='dataset: unknown dataset "Bicubic"'):
         degraded(folders, dataset={'type': 'Bicubic'})

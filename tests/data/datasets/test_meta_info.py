@@ -25,7 +25,7 @@ def test_lines(tmp_path, line, names):
 
 def test_mistakes(tmp_path):
     meta = tmp_path / 'meta.txt'
-    with pytest.raises(UserError, match='meta.txt: there is no such file'):
+    with pytest.raises(UserError, match='meta.txt: file not found'):
         read_meta_info(meta)
     meta.write_bytes(b'\xff\xfe\x00a')
     with pytest.raises(UserError, match='cannot be read as a list of images'):

@@ -54,7 +54,7 @@ def test_mistakes_are_told(folders):
         mixed(folders, ratios=[1])
     with pytest.raises(UserError, match='numbers above 0'):
         mixed(folders, ratios=[1, 0])
-    with pytest.raises(UserError, match=r'parts\.0: there is no dataset "Paired"'):
+    with pytest.raises(UserError, match=r'parts\.0: unknown dataset "Paired"'):
         mixed(folders, parts=[{'type': 'Paired'}])
     other = {'type': 'BicubicImageDataset', 'dataroot_gt': str(folders / 'hr'), 'gt_size': 16}
     (problem,) = mixed(folders, parts=[*mixed(folders).parts[:1], other]).check()

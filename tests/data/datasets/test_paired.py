@@ -67,7 +67,7 @@ def test_meta_info(folders):
 
 
 def test_meta_info_mistakes(folders):
-    with pytest.raises(UserError, match='meta.txt: there is no such file'):
+    with pytest.raises(UserError, match='meta.txt: file not found'):
         paired(folders, meta_info=str(folders / 'meta.txt'))
     (folders / 'meta.txt').write_text('\n')
     with pytest.raises(UserError, match='names no image'):
@@ -78,7 +78,7 @@ def test_meta_info_mistakes(folders):
     (folders / 'meta.txt').write_text('0.png\n1.png')
     (folders / 'hr/1.png').unlink()
     (problem,) = paired(folders, meta_info=str(folders / 'meta.txt')).check()
-    assert '1.png: there is no such file' in problem
+    assert '1.png: file not found' in problem
 
 
 def test_all_images_without_partner_are_named(folders):
@@ -88,7 +88,7 @@ def test_all_images_without_partner_are_named(folders):
         paired(folders)
     remedy, first, second = error.value.problems
     assert first == f'{folders}/hr/1.png: {folders}/lr holds no 1 for it'
-    assert second == f'{folders}/lr/3.png: {folders}/hr holds no image for it'
+    assert second == f'{folders}/lr/3.png: {folders}/hr has no image for it'
     assert 'set filename_tmpl' in remedy
 
 

@@ -107,7 +107,7 @@ def test_keys_that_do_not_fit_are_all_told(folders):
     for part in (
         'gt_size 40 is larger than crop_size 38',
         'crop_size 38 is not a multiple of scale 4',
-        'kernel_list: there is no kernel "plato_iso". Did you mean "plateau_iso"?',
+        'kernel_list: unknown kernel "plato_iso". Did you mean "plateau_iso"?',
         'kernel_prob must give each kind in kernel_list its probability',
         'kernel_prob2 must give each kind in kernel_list2 its probability',
         'blur_kernel_size is 20; set it to an odd number of at least 7',

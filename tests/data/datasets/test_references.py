@@ -125,7 +125,7 @@ def test_broken_references_are_told_before_the_run(folders, references):
     data = with_folder(folders, references)
     problems = data.check()
     assert len(problems) == 2 and str(references / '3/a.png') in problems[0] and '5/a.png' in problems[1]
-    with pytest.raises(UserError, match='a.png: the file is empty|damaged or cut off'):
+    with pytest.raises(UserError, match='a.png: the file is empty|damaged or truncated'):
         [data[n] for n in range(60)]
 
 
@@ -139,10 +139,10 @@ def test_skip_takes_the_next_reference(folders, references, caplog):
 
 
 def test_mistakes(folders, references, tmp_path):
-    with pytest.raises(UserError, match='nowhere: there is no such folder'):
+    with pytest.raises(UserError, match='nowhere: folder not found'):
         with_folder(folders, tmp_path / 'nowhere')
     (tmp_path / 'empty').mkdir()
-    with pytest.raises(UserError, match='holds no image'):
+    with pytest.raises(UserError, match='contains no images'):
         with_folder(folders, tmp_path / 'empty')
     with pytest.raises(UserError, match='`ref: folder` needs dataroot_ref'):
         dataset(folders, ref='folder')

@@ -16,7 +16,7 @@ def test_whole_images_without_ground_truth(folders):
 
 
 def test_folder_mistakes(folders):
-    with pytest.raises(UserError, match='there is no such folder'):
+    with pytest.raises(UserError, match='folder not found'):
         build_dataset({'type': 'SingleImageDataset', 'dataroot_lq': str(folders / 'none')})
     with pytest.raises(UserError, match='has no argument "gt_size"'):
         build_dataset({'type': 'SingleImageDataset', 'dataroot_lq': str(folders / 'hr'), 'gt_size': 8})

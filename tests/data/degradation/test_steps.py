@@ -67,10 +67,10 @@ def test_probabilities_and_orders():
 @pytest.mark.parametrize(
     ('block', 'message'),
     [
-        ({'type': 'jpg'}, 'there is no step "jpg". Did you mean "jpeg"'),
+        ({'type': 'jpg'}, 'unknown step "jpg". Did you mean "jpeg"'),
         ({'type': 'jpeg', 'qualities': 3}, 'jpeg has no argument "qualities". Did you mean "quality"'),
         ({'type': 'jpeg', 'prob': 2}, 'prob of jpeg is 2'),
-        ('jpeg', 'there is no step "jpeg"'),
+        ('jpeg', 'unknown step "jpeg"'),
     ],
 )
 def test_mistakes_are_told(block, message):
@@ -80,5 +80,5 @@ def test_mistakes_are_told(block, message):
 
 
 def test_codecs_that_are_not_there():
-    with pytest.raises(UserError, match='there is no codec "h267"'):
+    with pytest.raises(UserError, match='unknown codec "h267"'):
         STEPS['video'](PHOTOGRAPH, np.random.default_rng(0), codecs=['h267'])

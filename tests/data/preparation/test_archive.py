@@ -152,9 +152,12 @@ def test_damaged_and_other_files_are_told(tmp_path):
     with pytest.raises(UserError, match='set.zip: this is no zip or tar that can be read') as error, open_images(text):
         pass
     assert '\n' not in str(error.value)
-    with pytest.raises(UserError, match='there is no such folder or archive'), open_images(tmp_path / 'nothing'):
+    with pytest.raises(UserError, match='folder or archive not found'), open_images(tmp_path / 'nothing'):
         pass
-    with pytest.raises(UserError, match='holds no image'), open_images(make_zip(tmp_path / 'x.zip', {'a.txt': b'x'})):
+    with (
+        pytest.raises(UserError, match='contains no images'),
+        open_images(make_zip(tmp_path / 'x.zip', {'a.txt': b'x'})),
+    ):
         pass
     for name, cut in (('cut.tar', 700), ('cut.tar.gz', -40)):
         path = make_tar(tmp_path / name, {'a.png': bytes(range(256)) * 20}, 'w:gz' if 'gz' in name else 'w')

@@ -195,7 +195,7 @@ def test_the_command():
     command = [sys.executable, '-W', 'error::RuntimeWarning', '-m', 'aesop', 'check', '-opt', 'opt.yml']
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 2 and 'Traceback' not in done.stderr
-    assert 'aesop check: datasets.val: lr/6.png: hr holds no image for it' in done.stderr
+    assert 'aesop check: datasets.val: lr/6.png: hr has no image for it' in done.stderr
 
 
 @pytest.mark.skipif(not PHOTOGRAPHS.is_dir(), reason='the folder of real photographs is not there')

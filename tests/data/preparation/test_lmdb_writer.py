@@ -122,7 +122,7 @@ def test_bad_images_and_mistakes_are_told(capsys):
     Path('in/link.png').symlink_to('nowhere.png')
     assert run(out='bad.lmdb') == 2
     said = capsys.readouterr().err
-    assert said.count('in/link.png: there is no such file') == 1
+    assert said.count('in/link.png: file not found') == 1
     Path('in/link.png').unlink()
     for name in ('empty', 'text', 'cut'):
         assert said.count(f'in/{name}.png: the file is') == 1

@@ -310,9 +310,9 @@ def test_two_images_of_one_name_are_told(capsys):
 def test_mistakes_on_the_command_line(capsys):
     for arguments, expected in [
         ([], 'which? Known: DIV2K, '),
-        (['Set6', 'urban10'], 'there is no data set "Set6". Did you mean "Set5"?'),
+        (['Set6', 'urban10'], 'unknown data set "Set6". Did you mean "Set5"?'),
         (['Set5', '--scale', '1'], '--scale has to be at least 2'),
-        (['Set5', '--from', 'nowhere'], 'nowhere: there is no such folder or archive'),
+        (['Set5', '--from', 'nowhere'], 'nowhere: folder or archive not found'),
         (['Manga109'], 'no program can fetch this set: get it from http://www.manga109.org'),
         (['DF2K', '--from', 'source'], 'DF2K: datasets/DIV2K is not complete yet'),
     ]:
@@ -340,12 +340,12 @@ def test_a_cut_download_goes_on_and_is_used_once(server, fetched, capsys, knows_
     server.limit, server.knows_ranges = 1000, knows_ranges
     assert run('Set5', source=None) == 2
     said = capsys.readouterr()
-    assert f'was cut after 1000 of {len(whole)} bytes. The same command goes on where it stopped' in said.err
+    assert f'was interrupted after 1000 of {len(whole)} bytes. Run the same command again to resume' in said.err
     assert 'unverified' in said.out and fetched['licence'] in said.out
     server.limit = None
     assert run('Set5', source=None) == 0
     assert server.ranges == [None, 'bytes=1000-']
-    assert f'sha256 {sha256("benchmark.zip")} (none published to compare with)' in capsys.readouterr().out
+    assert f'sha256 {sha256("benchmark.zip")} (no published hash to compare with)' in capsys.readouterr().out
     assert Path('datasets/downloads/benchmark.zip').read_bytes() == whole
     assert len(list(Path('datasets/Set5').rglob('*.png'))) == 6
     Path('datasets/downloads/benchmark.zip').unlink()
@@ -360,7 +360,7 @@ def test_a_cut_download_goes_on_and_is_used_once(server, fetched, capsys, knows_
 def test_another_archive_than_the_known_one_is_refused(server, fetched, capsys):
     fetched['sha256'] = {'benchmark.zip': '0' * 64}
     assert run('Set5', source=None) == 2
-    assert 'it is damaged, or another file' in capsys.readouterr().err
+    assert 'it is damaged, or a different file' in capsys.readouterr().err
     assert run('Set5', source='benchmark.zip') == 2  # also one that the user has
     assert 'benchmark.zip has the sha256' in capsys.readouterr().err and not Path('datasets/Set5').exists()
     assert not list(Path('datasets/downloads').iterdir())

@@ -120,7 +120,7 @@ def test_mistakes_are_told(capsys):
     Path('mine/notes.txt').touch()
     Path('in/a.jpg').write_bytes(Path('in/a.png').read_bytes())
     for arguments, expected in [
-        ({'folder': 'nowhere'}, 'nowhere: there is no such folder'),
+        ({'folder': 'nowhere'}, 'nowhere: folder not found'),
         ({'out': 'in/sub'}, 'in/sub lies in in, and would be cut too'),
         ({'out': 'mine'}, 'mine holds files that this script did not make'),
         ({}, 'in: images have the same name but for --strip and the suffix'),

@@ -57,7 +57,7 @@ def test_damaged_entries_are_named(folders, as_lmdb):
     dataset = build_dataset({'type': 'SingleImageDataset', 'dataroot_lq': str(root), 'io_backend': LMDB})
     empty, cut, text, gone = dataset.check()
     assert f'{root}/0.png: this cannot be read as an image' in empty
-    assert f'{root}/1.png: the file is not an 8- or 16-bit image, or is damaged or cut off' in cut
+    assert f'{root}/1.png: the file is not an 8- or 16-bit image, or is damaged or truncated' in cut
     assert f'{root}/2.png: this cannot be read as an image' in text
     assert f'{root}/3.png: the LMDB holds no such image, though it is listed; make it anew' in gone
     for n in range(4):

@@ -61,9 +61,9 @@ def test_one_pixel(tmp_path, dataset):
     'content, sentence',
     [
         (lambda png: b'', 'the file is empty'),
-        (lambda png: b'hello', 'the file is not an 8- or 16-bit image, or is damaged or cut off'),
-        (lambda png: png[:40], 'the file is not an 8- or 16-bit image, or is damaged or cut off'),
-        (lambda png: png[:-20], 'the file is not an 8- or 16-bit image, or is damaged or cut off'),
+        (lambda png: b'hello', 'the file is not an 8- or 16-bit image, or is damaged or truncated'),
+        (lambda png: png[:40], 'the file is not an 8- or 16-bit image, or is damaged or truncated'),
+        (lambda png: png[:-20], 'the file is not an 8- or 16-bit image, or is damaged or truncated'),
     ],
     ids=['empty', 'text', 'header alone', 'cut off'],
 )
@@ -71,7 +71,7 @@ def test_bad_files_are_named_or_skipped(tmp_path, good, dataset, content, senten
     path = tmp_path / 'hr/a.png'
     path.write_bytes(content(path.read_bytes()))
     (problem,) = dataset(gt_size=8).check()
-    assert '/a.png: ' in problem and 'replace the file or take it out of the data set' in problem
+    assert '/a.png: ' in problem and 'replace the file or remove it from the data set' in problem
     with pytest.raises(UserError, match=f'/a.png: {sentence}'):
         [dataset(gt_size=8)[n] for n in range(5)]
     skipping = dataset(gt_size=8, on_error='skip')

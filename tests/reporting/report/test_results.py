@@ -50,5 +50,5 @@ def test_a_folder_without_results_is_told(tmp_path):
 
 def test_data_that_has_moved_is_told(made, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError, match='options.yml: datasets.test_1: gt: there is no such folder'):
+    with pytest.raises(UserError, match='options.yml: datasets.test_1: gt: folder not found'):
         read_results(made / 'results/tiny').dataset('Set14')
