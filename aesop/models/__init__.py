@@ -1,4 +1,4 @@
-"""What one optimisation step does. No files, loggers or loaders here: the engine owns those."""
+"""Models: one optimisation step. Files, loggers and loaders belong to the training loop."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -18,14 +18,13 @@ def build_model(
     device: torch.device | str | None = None,
     state: Mapping[str, Any] | None = None,
 ) -> SRModel:
-    """The model that `options.model_type` names, its weights loaded, on `device`.
+    """Builds the model `options.model_type` on `device` and loads its weights.
 
     Args:
-        options: what `load_options` returns, or the same YAML as a dict; `model_type`, `scale`, the networks, `path`
+        options: as returned by `load_options`, or the same YAML as a dict; `model_type`, `scale`, the networks, `path`
             and `train` are enough. Without `train` the model only predicts.
-        device: default: the GPU where there is one, else the CPU.
-        state: of the run that this one continues, as `state_dict` gives it: what `precision: auto` became there stays.
-            Nothing else of it is used.
+        device: default: the GPU if there is one, else the CPU.
+        state: state dict of the run being resumed, whose choice for `precision: auto` is kept; otherwise unused.
     """
     if not isinstance(options, Options):
         options = load_options(dict(options))

@@ -36,7 +36,7 @@ class AEModel(SRModel):
 
     @classmethod
     def check(cls, options: Options) -> list[Problem]:
-        """Also whether the network has the parts of an auto-encoder."""
+        """Also checks that the network is an auto-encoder."""
         block = options.network_g
         kind = ARCHS.get(block.type) if block is not None else None
         if isinstance(kind, type) and 'lr' not in getattr(kind, 'optional_outputs', ()):
@@ -53,12 +53,12 @@ class AEModel(SRModel):
         self._decoder_is_frozen = False
 
     def step(self, batch: Mapping[str, Any], current_iter: int) -> dict[str, Tensor]:
-        """As `SRModel.step`; terms `l_pix` (at HR) and `l_pix_at_LR`."""
+        """Like `SRModel.step`; the terms are `l_pix` (at HR) and `l_pix_at_LR`."""
         self._freeze_decoder(current_iter <= self.options.train.freeze_decoder)
         return super().step(batch, current_iter)
 
     def _freeze_decoder(self, frozen: bool) -> None:
-        """DDP takes note of what is trainable when it wraps, so freezing and thawing wrap anew, on every rank alike."""
+        """DDP records what is trainable when it wraps, so freezing and unfreezing wrap again, on every rank."""
         if frozen != self._decoder_is_frozen:
             self.net_g.decoder.requires_grad_(not frozen)
             self._parallel_g = distributed.wrap_ddp(self.net_g, self.options.find_unused_parameters)

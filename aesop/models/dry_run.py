@@ -1,7 +1,7 @@
-"""Checks by doing: everything that an option file names is built without values, and shapes pass through one step.
+"""A dry run: everything in an option file is built without values, and shapes are propagated through one step.
 
-On PyTorch's `meta` device tensors have a shape and nothing else. So it costs no memory and little time to find out
-whether scale, channels, patch sizes, inputs and losses fit, for parts that nobody here has heard of too.
+On PyTorch's `meta` device, tensors only have shapes. Checking that scale, channels, patch sizes, inputs and losses fit
+together thus takes no memory and little time, and works for plugins too.
 """
 
 import inspect
@@ -16,7 +16,7 @@ from torch.overrides import TorchFunctionMode
 from aesop.archs import build_network
 from aesop.errors import UserError
 from aesop.losses import build_loss
-from aesop.models.limits import GB, TRAINED, limited, memory
+from aesop.models.limits import GB, TRAINED, limit_weights, memory
 from aesop.models.quantities import DERIVED, named, network_inputs, reads
 from aesop.options import Options
 from aesop.registry import DATASETS, METRICS, did_you_mean
@@ -30,7 +30,7 @@ SCALES = ('upscale', 'scale')
 BATCH = 2  # for BatchNorm
 
 
-# What changes no shape is passed over: PyTorch would work these out in Python, which takes most of a second.
+# Skipped because they keep the shape: PyTorch would run their meta kernels in Python, which takes most of a second.
 SAME_SHAPE = {
     *(getattr(Tensor, name) for name in ('normal_', 'uniform_', 'fill_', 'zero_', 'mul_', 'erfinv_', 'clamp_', 'add_')),
     F.leaky_relu,
@@ -41,21 +41,21 @@ SAME_SHAPE = {
 
 
 class ShapesOnly(TorchFunctionMode):
-    """On the `meta` device: what fills tensors, or changes each element on its own, returns its input."""
+    """On the `meta` device, in-place initialisers and elementwise functions return their input."""
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         return args[0] if function in SAME_SHAPE else function(*args, **(kwargs or {}))
 
 
-class CannotTell(Exception):
-    """A part does something that takes values; what depends on it is found out when the run starts."""
+class DataDependent(Exception):
+    """A module needs actual values; what depends on it can only be checked when the run starts."""
 
 
 def dry_run(model: Any, options: Options) -> list[Problem]:
-    """What does not fit, each with the key where it stands.
+    """Returns what does not fit together, each with its key.
 
     Args:
-        model: the model class; its networks, and what its generator takes.
+        model: the model class, which declares the networks and the generator's inputs.
     """
     with torch.device('meta'), ShapesOnly(), torch.no_grad():
         return list(dict.fromkeys(_DryRun(model, options).run()))
@@ -65,7 +65,7 @@ class _DryRun:
     def __init__(self, model: Any, options: Options) -> None:
         self.model, self.options = model, options
         self.scale = options.scale
-        self.tells_entries = True
+        self.entries_known = True
         blocks = options.datasets.values()
         self.channels = 1 if any(block.get('color') == 'y' for block in blocks) else 3
 
@@ -75,48 +75,48 @@ class _DryRun:
         for name in self.model.network_names(dict(options)):
             key, block = (f'network_{name}',), getattr(options, f'network_{name}', None)
             if block is not None:
-                with limited(TRAINED if train else 1):
+                with limit_weights(TRAINED if train else 1):
                     nets[name] = yield from _built(key, build_network, block)
         losses: dict[str, tuple[Key, nn.Module, tuple[str, ...]]] = {}
         for name, key, block, of, adversarial in loss_blocks(train) if train else ():
-            with limited():
+            with limit_weights():
                 loss = yield from _built(key, build_loss, block)
             if loss is None:
                 continue
             if getattr(loss, 'adversarial', False) != adversarial:
-                what = 'an adversarial loss' if not adversarial else 'no adversarial loss'
+                what = 'an adversarial loss' if not adversarial else 'not an adversarial loss'
                 yield (*key, 'type'), f'{block["type"]} is {what}'
             elif not adversarial:
                 try:
                     losses[name] = key, loss, reads(loss, block.of or of)
                 except (UserError, TypeError) as error:
                     yield key, str(error)
-            yield from self._scale_of(key, loss, block)
+            yield from self._loss_scale(key, loss, block)
             if block.get('reduction') == 'none':
-                yield (*key, 'reduction'), "none gives an image, and training needs a number: take 'mean' or 'sum'"
+                yield (*key, 'reduction'), "none returns an image, but training needs a scalar: use 'mean' or 'sum'"
         nets = {name: net for name, net in nets.items() if net is not None}
         if train:
-            yield from self._networks_that_lack(nets)
+            yield from self._missing_networks(nets)
         patch, patch_key = self._patch()
-        yield from self._metrics_of_another_scale()
+        yield from self._metric_scales()
         if patch is None:
             return
         if self.scale and patch % self.scale:
-            yield patch_key, f'{patch} is no multiple of the scale, {self.scale}'
+            yield patch_key, f'{patch} is not a multiple of the scale, {self.scale}'
             return
         batch = options.datasets['train'].batch_size_per_gpu if 'train' in options.datasets else 1
-        size, most = 4 * 3 * batch * patch**2, memory()
-        if most is not None and size > most:
+        size, available = 4 * 3 * batch * patch**2, memory()
+        if available is not None and size > available:
             what = f'{batch} images of {patch}x{patch} pixels take {size / GB:.3g} GB'
-            yield patch_key, f'{what}, and this machine has {most / GB:.3g} GB'
+            yield patch_key, f'{what}, but this machine has {available / GB:.3g} GB'
             return
         try:
             yield from self._pass_through(nets, losses, patch, patch_key)
-        except CannotTell:
+        except DataDependent:
             return
 
-    def _networks_that_lack(self, nets: Mapping[str, nn.Module]) -> Iterator[Problem]:
-        """A discriminator whose losses or optimiser stand there without it, or the other way round."""
+    def _missing_networks(self, nets: Mapping[str, nn.Module]) -> Iterator[Problem]:
+        """Losses or optimisers of a missing discriminator, or required discriminators that are missing."""
         options = self.options
         name = options.model_type or self.model.__name__
         for which in self.model.network_names(dict(options)):
@@ -129,42 +129,42 @@ class _DryRun:
                 if optional and getattr(options.train, key, None) is not None:
                     yield ('train', key), f'is for network_{which}, which is missing'
 
-    def _scale_of(self, key: Key, part: Any, block: Mapping[str, Any]) -> Iterator[Problem]:
+    def _loss_scale(self, key: Key, part: Any, block: Mapping[str, Any]) -> Iterator[Problem]:
         """Whether a loss works at the scale of the options."""
         scale = getattr(part, 'scale', None) or getattr(getattr(part, 'ae', None), 'scale', None)
         if isinstance(scale, int) and self.scale and scale != self.scale:
-            yield _at_scale(key, block, scale, self.scale)
+            yield _scale_problem(key, block, scale, self.scale)
 
-    def _metrics_of_another_scale(self) -> Iterator[Problem]:
-        """Metrics are not built here, since they load their weights; their `scale` is an argument."""
+    def _metric_scales(self) -> Iterator[Problem]:
+        """Checks the argument `scale` of metrics, which are not built because they load weights."""
         for name, block in self.options.val.metrics.items():
             argument = inspect.signature(METRICS.get(block.type)).parameters.get('scale')
             scale = block.get('scale', argument.default) if argument is not None else None
             if isinstance(scale, int) and self.scale and scale != self.scale:
-                yield _at_scale(('val', 'metrics', name), block, scale, self.scale)
+                yield _scale_problem(('val', 'metrics', name), block, scale, self.scale)
 
     def _patch(self) -> tuple[int | None, Key]:
-        """The side of the ground truth that networks see in training; where the degradation runs on the device, its."""
+        """The side of a training patch at HR, and its key; if the degradation runs on the device, its output's."""
         if self.options.gt_size:
             return self.options.gt_size, ('gt_size',)
         block = self.options.datasets.get('train')
         patch = block.get('gt_size') if block is not None else None
         key = ('datasets', 'train', 'gt_size')
         if patch is None and block is None and self.options.network_g is not None:
-            patch = 16 * (self.scale or 4)  # no data set: what suits any generator; discriminators are left out
+            patch = 16 * (self.scale or 4)  # no data set: fits any generator; discriminators are skipped
             key = ('network_g',)
         return (patch if isinstance(patch, int) and patch > 0 else None), key
 
     def _batch(self, patch: int, scale: int) -> dict[str, Tensor]:
-        """The entries of a training batch; images of which nobody says the size have the ground truth's."""
+        """The entries of a training batch; images of unknown size get that of the ground truth."""
         block = self.options.datasets.get('train')
         names: Sequence[str] = ('lq', 'gt')
         if block is not None:
             entries = getattr(DATASETS.get(block.type), 'entries', None)
             names = entries(block) if entries is not None else names
-            # A data set from elsewhere may have entries that it does not tell of.
+            # A plugin's data set may have entries that it does not declare.
             kind = DATASETS.get(block.type)
-            self.tells_entries = kind.__module__.startswith('aesop.') or 'entries' in vars(kind)
+            self.entries_known = kind.__module__.startswith('aesop.') or 'entries' in vars(kind)
         shape = {'lq': patch // scale, 'gt': patch}
         return {
             name: torch.rand(BATCH, self.channels, shape.get(name, patch), shape.get(name, patch)) for name in names
@@ -178,10 +178,10 @@ class _DryRun:
         known: dict[str, Any] = self._batch(patch, self.scale or own or 1)
         if net is not None:
             if isinstance(own, int) and self.scale and own != self.scale:
-                yield _at_scale(('network_g',), self.options.network_g, own, self.scale)
+                yield _scale_problem(('network_g',), self.options.network_g, own, self.scale)
                 return
             takes = self.model.inputs or getattr(net, 'inputs', ('lq',))
-            outputs = yield from self._generate(
+            outputs = yield from self._check_generator(
                 net, takes, known, {n for _, _, names in losses.values() for n in names}
             )
             if outputs is None:
@@ -193,22 +193,22 @@ class _DryRun:
             known['sr'] = known['gt']
         for which, branch in nets.items():
             if which.startswith('d') and patch_key != ('network_g',):
-                said = yield from self._judge(which, branch, known, patch, patch_key)
-                if said is not None:
+                outputs = yield from self._check_discriminator(which, branch, known, patch, patch_key)
+                if outputs is not None:
                     kinds = (f'{kind}{which[1:]}_' for kind in ('real', 'fake'))
-                    known |= {kind + name: value for kind in kinds for name, value in said.items()}
+                    known |= {kind + name: value for kind in kinds for name, value in outputs.items()}
         for key, loss, names in losses.values():
-            yield from self._supervise(key, loss, names, known, complete=net is not None)
+            yield from self._check_loss(key, loss, names, known, complete=net is not None)
 
-    def _generate(
+    def _check_generator(
         self, net: nn.Module, takes: Sequence[str], known: Mapping[str, Any], read: set[str]
     ) -> Iterator[Problem]:
         key, block = ('network_g',), self.options.network_g
         try:
             inputs = network_inputs(net, takes, known)
         except KeyError as error:
-            if not self.tells_entries:
-                raise CannotTell from error
+            if not self.entries_known:
+                raise DataDependent from error
             (name,) = error.args
             yield key, f'{block.type} takes {name}, which the data set does not have{_near(name, known)}'
             return None
@@ -216,13 +216,13 @@ class _DryRun:
         also = tuple(name for name in optional_outputs if name in read)
         inputs |= {'also': also} if also else {}
         try:
-            outputs = named(_attempt(net, **inputs))
+            outputs = named(_call(net, **inputs))
         except UserError as error:
-            yield from self._refused(net, block, takes, error)
+            yield from self._input_problems(net, block, takes, error)
             return None
         sr, gt = outputs.get('sr'), known.get('gt')
         if not isinstance(sr, Tensor):
-            yield key, f'{block.type} gives {", ".join(outputs)}, and no sr'
+            yield key, f'{block.type} returns {", ".join(outputs)}, but no sr'
             return None
         if gt is not None and self.scale and self.options.train and sr.ndim == 4:
             taken = known[takes[0]]
@@ -231,55 +231,55 @@ class _DryRun:
                 if 'lr' in getattr(net, 'optional_outputs', ()):
                     if not self.options.model_type:
                         return None
-                    yield key, f'{block.type} is an auto-encoder, and {self.options.model_type} enlarges images'
+                    yield key, f'{block.type} is an auto-encoder, but {self.options.model_type} upscales images'
                 elif rest == 0:
-                    yield _at_scale(key, block, factor, self.scale)
+                    yield _scale_problem(key, block, factor, self.scale)
                 else:
                     yield (
                         key,
-                        f'{block.type} makes images of {tuple(sr.shape[-2:])} pixels of {tuple(taken.shape[-2:])}',
+                        f'{block.type} maps images of {tuple(taken.shape[-2:])} pixels to {tuple(sr.shape[-2:])}',
                     )
                 return None
-        looked_at = self.options.train or self.options.datasets
-        if gt is not None and looked_at and sr.ndim == 4 and sr.shape[1] != gt.shape[1]:
+        checked = self.options.train or self.options.datasets
+        if gt is not None and checked and sr.ndim == 4 and sr.shape[1] != gt.shape[1]:
             where = next(((*key, n) for n in OUTPUT_CHANNELS if n in block), key)
-            yield where, f'{block.type} makes {_channels(sr.shape[1])}, and the images have {self._images_have()}'
+            yield where, f'{block.type} outputs {_channels(sr.shape[1])}, but the images have {self._image_channels()}'
             return None
         return outputs
 
-    def _images_have(self) -> str:
+    def _image_channels(self) -> str:
         return 'one channel' if self.channels == 1 else '3, RGB'
 
-    def _refused(self, net: nn.Module, block: Any, takes: Sequence[str], error: UserError) -> Iterator[Problem]:
-        """Why a generator does not take the images: their channels, if others would do."""
+    def _input_problems(self, net: nn.Module, block: Any, takes: Sequence[str], error: UserError) -> Iterator[Problem]:
+        """Why a generator does not accept the images: the channels, or the error that it raised."""
         key = next((('network_g', n) for n in INPUT_CHANNELS if n in block), ('network_g',))
         given = block.get(key[-1])
         if isinstance(given, int) and given != self.channels:
-            yield key, f'is {given}, and the images have {self._images_have()}'
+            yield key, f'is {given}, but the images have {self._image_channels()}'
         else:
-            yield ('network_g',), f'{block.type} does not take {", ".join(takes)} of these shapes: {error}'
+            yield ('network_g',), f'{block.type} does not accept {", ".join(takes)} of these shapes: {error}'
 
-    def _judge(
+    def _check_discriminator(
         self, which: str, net: nn.Module, known: Mapping[str, Any], patch: int, patch_key: Key
     ) -> Iterator[Problem]:
         key, block = (f'network_{which}',), getattr(self.options, f'network_{which}')
         channel_key = next(((*key, n) for n in INPUT_CHANNELS if n in block), None)
         if channel_key and block.get(channel_key[-1]) != self.channels:
             given = block.get(channel_key[-1])
-            yield channel_key, f'is {given}, and the images have {self._images_have()}'
+            yield channel_key, f'is {given}, but the images have {self._image_channels()}'
             return None
         try:
-            said = _attempt(net, known['gt'])
+            outputs = _call(net, known['gt'])
         except UserError as error:
             yield patch_key, f'{patch} does not fit network_{which}: {block.type}: {error}'
             return None
-        said = dict(said) if isinstance(said, Mapping) else {'logits': said}
-        if 'logits' not in said:
-            yield key, f'{block.type} gives {", ".join(said)}, and no logits'
+        outputs = dict(outputs) if isinstance(outputs, Mapping) else {'logits': outputs}
+        if 'logits' not in outputs:
+            yield key, f'{block.type} returns {", ".join(outputs)}, but no logits'
             return None
-        return said
+        return outputs
 
-    def _supervise(
+    def _check_loss(
         self, key: Key, loss: nn.Module, names: Sequence[str], known: Mapping[str, Any], complete: bool
     ) -> Iterator[Problem]:
         values = []
@@ -288,48 +288,51 @@ class _DryRun:
             if name in known:
                 values.append(known[name])
             elif kind == 'ema' and source in known and not self.options.train.ema_decay:
-                yield key, 'compares with the moving average of the generator: set ema_decay, e.g. 0.999'
+                yield key, 'needs the moving average of the generator: set ema_decay, e.g. 0.999'
                 return
             elif kind in DERIVED and source in known:
                 values.append(known[source])
-            elif complete and self.tells_entries:
+            elif complete and self.entries_known:
                 yield key, f'{type(loss).__name__} reads {name}, which nothing provides.{_near(name, known)}'
                 return
             else:
                 return
         try:
-            value = _attempt(loss, *values)
+            value = _call(loss, *values)
         except UserError as error:
-            yield key, f'{type(loss).__name__} does not take {", ".join(names)}: {error}'
+            yield key, f'{type(loss).__name__} does not accept {", ".join(names)}: {error}'
             return
         for term in value.values() if isinstance(value, Mapping) else [value]:
             if isinstance(term, Tensor) and term.ndim:
-                yield key, f'{type(loss).__name__} gives {tuple(term.shape)} numbers, and training needs one'
+                yield (
+                    key,
+                    f'{type(loss).__name__} returns a tensor of shape {tuple(term.shape)}, but training needs a scalar',
+                )
                 return
 
 
 def _built(key: Key, build: Any, block: Any) -> Iterator[Problem]:
-    """The network or loss of a block, or None after its problems."""
+    """Builds the network or loss of a block; returns None if there are problems."""
     try:
         return build(block)
     except UserError as error:
         for problem in error.problems:
             yield key, problem
-    except Exception as error:  # whatever a part does with shapes that it does not expect
+    except Exception as error:  # a module may raise anything for unexpected shapes
         if 'meta' not in str(error).lower():
             yield key, f'{block.type} cannot be built: {_line(error)}'
     return None
 
 
-def _attempt(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
-    """module(...); UserError where the shapes do not fit, CannotTell where it takes values."""
+def _call(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
+    """module(...); UserError if the shapes do not fit, DataDependent if it needs values."""
     try:
         return module(*args, **kwargs)
     except UserError:
         raise
-    except Exception as error:  # whatever a part does with shapes that it does not expect
+    except Exception as error:  # a module may raise anything for unexpected shapes
         if 'meta' in str(error).lower() or 'scalartype' in str(error).lower():  # the latter: autocast
-            raise CannotTell from error
+            raise DataDependent from error
         raise UserError(_line(error)) from error
 
 
@@ -338,21 +341,21 @@ def _line(error: Exception) -> str:
 
 
 def _near(name: str, known: Mapping[str, Any]) -> str:
-    return did_you_mean(name, list(known)) or f' There is {", ".join(known)}.'
+    return did_you_mean(name, list(known)) or f' Available: {", ".join(known)}.'
 
 
 def _channels(count: int) -> str:
     return 'one channel' if count == 1 else f'{count} channels'
 
 
-def _at_scale(key: Key, block: Mapping[str, Any], scale: int, wanted: int) -> Problem:
-    """That a part works at another scale, at the innermost block that it comes from."""
+def _scale_problem(key: Key, block: Mapping[str, Any], scale: int, wanted: int) -> Problem:
+    """Reports a different scale, at the innermost block that sets it."""
     for name in ('autoencoder_arch', 'dec_opt'):
         if isinstance(block.get(name), Mapping):
             block, key = block[name], (*key, name)
     name = next((name for name in SCALES if name in block), None)
     where = key if name is None else (*key, name)
-    return where, f'{block["type"]} works at {name or "scale"} {scale}, and the options say `scale: {wanted}`'
+    return where, f'{block["type"]} has {name or "scale"} {scale}, but the options set `scale: {wanted}`'
 
 
 def loss_blocks(train: Any) -> Iterator[tuple[str, Key, Any, Any, bool]]:

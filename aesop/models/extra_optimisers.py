@@ -1,7 +1,7 @@
-"""Optimisers of the package pytorch-optimizer (`pip install "aesop-sr[optimisers]"`), and what schedule-free ones need.
+"""Optimisers of pytorch-optimizer (`pip install "aesop-sr[optimisers]"`), and support for schedule-free ones.
 
-Schedule-free optimisers (Defazio et al., NeurIPS 2024) train at one point, and another one, an average, is what is
-validated and published: `averaged` goes there and back.
+Schedule-free optimisers (Defazio et al., NeurIPS 2024) train one set of weights, but validate and publish an average:
+`average_weights` switches to it and back.
 """
 
 import importlib
@@ -20,20 +20,20 @@ NAMES = (
     'MARS', 'Prodigy', 'Ranger21', 'SGDP', 'SOAP', 'ScheduleFreeAdamW', 'ScheduleFreeRAdam', 'ScheduleFreeSGD',
     'StableAdamW', 'Tiger',
 )  # fmt: skip
-OF_THE_RUN = ('params', 'lr', 'initial_lr')  # entries of a group that the options and the schedule say
+SET_BY_RUN = ('params', 'lr', 'initial_lr')  # entries of a group set by the options and the schedule
 
 
 def _register(name: str) -> None:
     def build(params: Iterable[nn.Parameter], lr: float, **arguments: Any) -> torch.optim.Optimizer:
         try:
-            package = importlib.import_module('pytorch_optimizer')  # takes seconds, so only where one is asked for
+            package = importlib.import_module('pytorch_optimizer')  # takes seconds, so only when needed
         except ImportError as error:
-            raise Unavailable(f'{name} is of pytorch-optimizer: pip install "aesop-sr[optimisers]"') from error
+            raise Unavailable(f'{name} needs pytorch-optimizer: pip install "aesop-sr[optimisers]"') from error
         kind = getattr(package, name)
         try:
             return kind(params, lr=lr, **arguments)
         except TypeError as error:
-            raise UserError(f'{name} refuses its arguments: {error}') from error
+            raise UserError(f'{name} does not accept its arguments: {error}') from error
 
     build.__name__ = name
     OPTIMIZERS.register()(build)
@@ -44,27 +44,27 @@ for _name in NAMES:
 
 
 def group_state(optimiser: torch.optim.Optimizer) -> list[dict[str, Any]]:
-    """What an optimiser has counted in its groups, by group: nothing for those of PyTorch."""
+    """State that an optimiser keeps in its parameter groups, by group; empty for those of PyTorch."""
     defaults = optimiser.defaults
     return [
         {
             key: value
             for key, value in group.items()
-            if key not in OF_THE_RUN and isinstance(value, bool | int | float) and value != defaults.get(key)
+            if key not in SET_BY_RUN and isinstance(value, bool | int | float) and value != defaults.get(key)
         }
         for group in optimiser.param_groups
     ]
 
 
 def load_group_state(optimiser: torch.optim.Optimizer, groups: Sequence[Mapping[str, Any]]) -> None:
-    """Goes back to a `group_state`."""
+    """Restores a `group_state`."""
     for group, counted in zip(optimiser.param_groups, groups):
         group.update(counted)
 
 
 @contextmanager
-def averaged(optimisers: Iterable[torch.optim.Optimizer]) -> Iterator[None]:
-    """Within it, networks trained by schedule-free optimisers have their averaged weights. Others are left alone."""
+def average_weights(optimisers: Iterable[torch.optim.Optimizer]) -> Iterator[None]:
+    """Inside, networks trained by schedule-free optimisers have their averaged weights; others are unaffected."""
     switching: list[tuple[Callable[[], None], list[tuple[nn.Parameter, torch.Tensor]]]] = []
     for optimiser in optimisers:
         if callable(getattr(optimiser, 'train', None)) and callable(getattr(optimiser, 'eval', None)):
@@ -78,5 +78,5 @@ def averaged(optimisers: Iterable[torch.optim.Optimizer]) -> Iterator[None]:
         for back, kept in switching:
             back()
             with torch.no_grad():
-                for parameter, value in kept:  # there and back is not exact
+                for parameter, value in kept:  # switching back is not exact
                     parameter.copy_(value)

@@ -1,4 +1,4 @@
-"""The only GAN step: ESRGAN, SPSR, LDL, AESOP, CAL-GAN and their real-world forms are this step with other parts."""
+"""The GAN training step, shared by ESRGAN, SPSR, LDL, AESOP, CAL-GAN and their real-world variants."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -20,11 +20,11 @@ from aesop.utils import distributed
 
 
 class DiscriminatorBranch:
-    """A discriminator with its loss, its optimiser and the two quantities that it looks at, a fake and a real one.
+    """A discriminator with its loss, its optimiser and the two quantities it compares, a fake and a real one.
 
-    A discriminator returns logits, or a dict: `logits`; `losses`, terms of its own by name, taken from the pass over
-    the real images; `for_sr`, what the pass over the fake ones is given beside them; `monitor`, numbers to be logged;
-    and whatever losses of the generator read, as `real_<name>` and `fake_<name>`.
+    A discriminator returns logits, or a dict: `logits`; `losses`, its own loss terms by name, taken from the pass over
+    real images; `for_sr`, further arguments of the pass over fake images; `monitor`, values to be logged; and anything
+    that the generator's losses read as `real_<name>` and `fake_<name>`.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class DiscriminatorBranch:
 
 
 def outputs(prediction: Any) -> dict[str, Any]:
-    """What a discriminator returned, by name."""
+    """A discriminator's outputs by name."""
     return dict(prediction) if isinstance(prediction, Mapping) else {'logits': prediction}
 
 
@@ -50,11 +50,11 @@ def outputs(prediction: Any) -> dict[str, Any]:
 class GANModel(SRModel):
     """Adversarial training of `net_g` against `net_d`, and any number of further discriminators `network_d_<name>`.
 
-    One pass of a discriminator over real images and one over fake ones serve both sides: its weights do not change
-    between the generator's update and its own. So its BatchNorm statistics come from one real and one fake batch an
-    iteration, and spectral norm makes its power iteration twice, not five times.
+    Both updates share one discriminator pass over real images and one over fake ones, since its weights do not change
+    between the generator's update and its own. BatchNorm statistics thus come from one real and one fake batch per
+    iteration, and spectral norm runs its power iteration twice instead of five times.
 
-    SPSR (Ma et al., CVPR 2020) is `network_d_grad`, which sees gradient maps, and `branch_opt`, which compares the
+    SPSR (Ma et al., CVPR 2020) is `network_d_grad`, which takes gradient maps, and `branch_opt`, which compares the
     generator's gradient branch with the gradient map of gt.
     """
 
@@ -70,9 +70,9 @@ class GANModel(SRModel):
             'branch', "Loss of SPSRNet's gradient branch against the gradient map of the ground truth.",
             ['branch', 'gt_grad'],
         )  # fmt: skip
-        net_d_iters: Positive = Field(1, description='The generator is trained every so many iterations.')
+        net_d_iters: Positive = Field(1, description='The generator is trained every net_d_iters iterations.')
         net_d_init_iters: Count = Field(
-            0, description='Iterations in which the discriminator is trained alone, at first.'
+            0, description='Iterations at the start in which only the discriminator is trained.'
         )
 
     networks = SRModel.networks | {'d': 'discriminator', 'd_grad': 'discriminator of gradient maps (SPSR)'}
@@ -131,26 +131,28 @@ class GANModel(SRModel):
         with torch.set_grad_enabled(train_g):
             self._generate(quantities)
         logs = self._supervise(self._direct, quantities) if train_g else {}
-        # The views come first: what is derived from an image collects gradients of its own.
+        # First, because quantities derived from an image accumulate gradients of their own.
         seen = [[quantities[name] for name in branch.of] for branch in self._branches]
-        predictions = [self._judge(branch, *images) for branch, images in zip(self._branches, seen)]
+        predictions = [self._discriminate(branch, *images) for branch, images in zip(self._branches, seen)]
         if train_g:
-            logs |= self._deceive(predictions, quantities, seen)
+            logs |= self._adversarial_terms(predictions, quantities, seen)
             quantities.backward()
         for branch, (real, fake) in zip(self._branches, predictions):
-            logs |= self._discriminate(branch, real, fake)
+            logs |= self._train_discriminator(branch, real, fake)
         return logs
 
-    def _judge(self, branch: DiscriminatorBranch, fake: Tensor, real: Tensor) -> tuple[dict[str, Any], dict[str, Any]]:
-        """What the discriminator says of real and of fake images, one pass each."""
+    def _discriminate(
+        self, branch: DiscriminatorBranch, fake: Tensor, real: Tensor
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The discriminator's outputs for real and for fake images, one pass each."""
         of_real = outputs(self.precision.call(branch.parallel, real))
         return of_real, outputs(self.precision.call(branch.parallel, fake, **of_real.get('for_sr', {})))
 
-    def _deceive(
+    def _adversarial_terms(
         self, predictions: list[tuple[dict[str, Any], dict[str, Any]]], quantities: Quantities, seen: list[list[Tensor]]
     ) -> dict[str, Tensor]:
-        """The generator's terms that come through the discriminators: their gradients with respect to the images that
-        these saw, and not to the discriminators' weights."""
+        """The generator's loss terms that depend on discriminators, differentiated with respect to the images, not
+        the discriminators' weights."""
         terms: dict[str, Tensor] = {}
         known: dict[str, Any] = dict.fromkeys(quantities)
         for branch, (real, fake) in zip(self._branches, predictions):
@@ -170,10 +172,10 @@ class GANModel(SRModel):
                     image.grad = gradient if image.grad is None else image.grad + gradient
         return {name: value.detach() for name, value in terms.items()}
 
-    def _discriminate(
+    def _train_discriminator(
         self, branch: DiscriminatorBranch, real: dict[str, Any], fake: dict[str, Any]
     ) -> dict[str, Tensor]:
-        """The discriminator's own side."""
+        """The discriminator's losses and gradients."""
         draw_labels = getattr(branch.gan, 'draw_labels', None)
         if draw_labels is not None:
             draw_labels()

@@ -1,7 +1,7 @@
-"""From gradients to weights: all optimisers step, or none where something is not finite; clipping; loss scaling.
+"""Applies gradients: all optimisers step, or none if something is not finite; gradient clipping; loss scaling.
 
-On a GPU the host never learns whether a step was taken: `torch.amp.GradScaler` tells fused optimisers on the device,
-and the EMA reads a flag there.
+Whether a step was taken is never synchronised to the host: `torch.amp.GradScaler` passes it to fused optimisers on the
+device, and the EMA reads a flag there.
 """
 
 import inspect
@@ -18,9 +18,9 @@ FIRST_SCALE, GROWTH_INTERVAL = 2.0**16, 2000
 
 
 def build_optimiser(block: Mapping[str, Any], parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-    """The optimiser of an option block; fused, which is one pass over memory, where there is such a form.
+    """Builds the optimiser of an option block, fused (a single pass over memory) if supported.
 
-    `fused: false` or `foreach: true` among its arguments takes another form.
+    Set `fused: false` or `foreach: true` among its arguments for another implementation.
     """
     arguments, parameters = dict(block), list(parameters)
     kind = OPTIMIZERS.get(arguments.pop('type'))
@@ -28,15 +28,15 @@ def build_optimiser(block: Mapping[str, Any], parameters: Iterable[nn.Parameter]
     if 'fused' in inspect.signature(kind).parameters and not forms & arguments.keys():
         try:
             return kind(parameters, fused=True, **arguments)
-        except RuntimeError:  # not on this device in this version of PyTorch
+        except RuntimeError:  # not supported on this device by this version of PyTorch
             pass
     return kind(parameters, **arguments)
 
 
 def load_state(optimiser: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-    """Takes over the tensors of `state`, in the memory layout of the parameters: fused forms walk both in step.
+    """Loads the tensors of `state` in the memory layout of the parameters, which fused implementations require.
 
-    Hyper-parameters stay those of the options; the learning rate is a function of the iteration.
+    Hyper-parameters are those of the options; the learning rate is a function of the iteration.
     """
     optimiser.load_state_dict(optimiser.state_dict() | {'state': state})
     for parameter, values in optimiser.state.items():
@@ -46,11 +46,11 @@ def load_state(optimiser: torch.optim.Optimizer, state: dict[str, Any]) -> None:
 
 
 class GradientStep:
-    """The end of each training step.
+    """Updates the weights at the end of each training step.
 
     Attributes:
-        loss_scale: factor of all gradients while they are computed, so that fp16 holds them; 1 for other precisions.
-            It halves where they overflow, and doubles after `GROWTH_INTERVAL` steps without (Micikevicius et al.,
+        loss_scale: factor of all losses, so that gradients do not underflow in fp16; 1 for other precisions. It is
+            halved on overflow and doubled after `GROWTH_INTERVAL` steps without one (Micikevicius et al.,
             Mixed Precision Training, ICLR 2018, section 3.2).
         grad_norms, skipped: see `SRModel`.
     """
@@ -68,7 +68,7 @@ class GradientStep:
         return self._scaler.scale(self._one)
 
     def begin(self, optimisers: Mapping[str, torch.optim.Optimizer], nets: Iterable[nn.Module]) -> None:
-        """Takes away the last gradients of `optimisers`, and notes the buffers of `nets`, which forward passes move."""
+        """Clears the gradients of `optimisers` and saves the buffers of `nets`, which forward passes update."""
         self._optimisers = optimisers
         for optimiser in optimisers.values():
             optimiser.zero_grad(set_to_none=True)
@@ -79,24 +79,24 @@ class GradientStep:
         """Steps every optimiser whose network has gradients, unless one of them or of `terms` is not finite.
 
         Returns:
-            1 where the step was taken and 0 where not: the same on all ranks, a scalar on the device.
+            1 if the step was taken, else 0: the same on all ranks, a scalar on the device.
         """
         scale = self.loss_scale
         gradients = {name: _gradients(optimiser) for name, optimiser in self._optimisers.items()}
         gradients = {name: tensors for name, tensors in gradients.items() if tensors}
-        lengths = {name: _length(tensors) for name, tensors in gradients.items()}
+        lengths = {name: _norm(tensors) for name, tensors in gradients.items()}
         self.grad_norms = {name: length / scale for name, length in lengths.items()}
 
         bad = [~torch.stack(list(values.values())).isfinite().all() for values in (terms, lengths)]
         bad_terms, bad_gradients = distributed.reduce_max(torch.stack(bad).float())
         stop = torch.maximum(bad_terms, bad_gradients)
-        # With a loss scale, gradients that overflow are a matter of course.
+        # With a loss scale, overflowing gradients are expected.
         self.skipped = torch.maximum(bad_terms, bad_gradients * (scale <= 1))
 
         for buffer, before in self._buffers:
             buffer.copy_(torch.where(stop > 0, before, buffer))
         for name, tensors in gradients.items():
-            # The scaler skips an optimiser with an infinite gradient: if one network has to stop, all get one.
+            # The scaler skips an optimiser with an infinite gradient: to skip one, all get one.
             min(tensors, key=Tensor.numel).add_(torch.where(stop > 0, torch.inf, 0.0))
             optimiser = self._optimisers[name]
             self._scaler.unscale_(optimiser)
@@ -120,6 +120,6 @@ def _gradients(optimiser: torch.optim.Optimizer) -> list[Tensor]:
     return [p.grad for group in optimiser.param_groups for p in group['params'] if p.grad is not None]
 
 
-def _length(tensors: list[Tensor]) -> Tensor:
+def _norm(tensors: list[Tensor]) -> Tensor:
     """The 2-norm of all elements together."""
     return torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(tensor) for tensor in tensors]))

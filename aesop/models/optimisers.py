@@ -1,4 +1,4 @@
-"""The optimisers by name: those of torch.optim that train a network from its gradients alone."""
+"""Registers the optimisers of torch.optim that only need gradients."""
 
 import inspect
 
@@ -7,8 +7,8 @@ import torch
 from aesop.models import extra_optimisers  # noqa: F401  (registers those of pytorch-optimizer)
 from aesop.registry import OPTIMIZERS
 
-UNUSABLE = ('LBFGS', 'Muon', 'Optimizer', 'SparseAdam')  # these want a closure, or not the tensors of a network
+UNSUPPORTED = ('LBFGS', 'Muon', 'Optimizer', 'SparseAdam')  # need a closure, or do not support a network's tensors
 
 for _name, _kind in vars(torch.optim).items():
-    if inspect.isclass(_kind) and _name not in UNUSABLE:
+    if inspect.isclass(_kind) and _name not in UNSUPPORTED:
         OPTIMIZERS.register()(_kind)

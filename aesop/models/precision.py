@@ -1,8 +1,8 @@
-"""How networks run: device, precision, memory layout, compilation. What they compute stays the same, up to rounding.
+"""How networks run: device, precision, memory layout, compilation. Results stay the same up to rounding.
 
-A trained network keeps fp32 weights and is called inside `Precision.call`, which is autocast. A frozen network in a
-loss becomes a `FrozenNetwork`, which holds its weights in the working precision and gives fp32. State-dict names of
-trained networks never change.
+A trained network keeps fp32 weights and is called through `Precision.call`, under autocast. A frozen network in a loss
+becomes a `FrozenNetwork`, with weights in the working precision and fp32 outputs. State-dict names of trained networks
+never change.
 """
 
 import logging
@@ -27,17 +27,17 @@ THIN = 16  # channels
 
 
 class Precision:
-    """What the block `runtime` asks for, done to the networks of a model.
+    """Applies the options in `runtime` to the networks of a model.
 
     Args:
-        chosen: what `auto` became in the run that this one continues, by option.
+        chosen: what `auto` resolved to in the run being resumed, by option.
 
     Attributes:
-        dtype: what networks compute in at present; `validating` changes it for a while.
-        chosen: what `auto` has become, by option; part of a run's state.
+        dtype: the current working precision; `validating` changes it temporarily.
+        chosen: what `auto` resolved to, by option; part of a run's state.
 
     Raises:
-        UserError: the device does not make such products.
+        UserError: the device does not support the precision.
     """
 
     def __init__(self, options: Options, device: torch.device, chosen: Mapping[str, str] | None = None) -> None:
@@ -60,17 +60,19 @@ class Precision:
             if asked.tf32 is not None:
                 torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = asked.tf32
             if self.dtype == torch.bfloat16 and not torch.cuda.is_bf16_supported():
-                raise UserError('runtime.precision: this GPU has no bf16; take fp16')
-            fast = self.dtype != torch.float32 or torch.backends.cudnn.allow_tf32  # tensor cores take channels last
+                raise UserError('runtime.precision: this GPU does not support bf16; use fp16')
+            fast = (
+                self.dtype != torch.float32 or torch.backends.cudnn.allow_tf32
+            )  # tensor cores are faster with channels last
         elif self.sync_bn:
-            raise UserError('runtime.sync_bn is for GPUs: on CPUs BatchNorm sees the batch of its own rank; remove it')
+            raise UserError('runtime.sync_bn is for GPUs: on CPUs, BatchNorm uses the batch of its own rank; remove it')
         else:
-            fast = True  # by a third less time for an RRDB's forward pass
+            fast = True  # an RRDB's forward pass takes a third less time
         self.channels_last = fast if asked.channels_last == 'auto' else asked.channels_last
         self._compile = asked.compile if asked.compile and options.train and can_compile(device) else False
 
     def prepare(self, net: nn.Module) -> nn.Module:
-        """`net` on the device, in the memory layout asked for, its thin layers kept in fp32. Copies keep all that."""
+        """Moves `net` to the device in the chosen memory layout; thin layers stay in fp32. Copies inherit this."""
         net = net.to(self.device)
         if self.channels_last:
             net = net.to(memory_format=torch.channels_last)
@@ -81,16 +83,16 @@ class Precision:
         return keep_thin_layers_in_fp32(net) if self._casts else net
 
     def prepare_loss(self, loss: nn.Module) -> nn.Module:
-        """`loss` on the device; the frozen networks in it, however deep, hold what they compute with and give fp32."""
+        """Moves `loss` to the device; frozen networks in it, however nested, are cast and return fp32."""
         loss = loss.to(self.device)
         for parent, name, net in list(frozen_networks(loss)):
-            net = hold(self.prepare(net), self.dtype)
+            net = cast_frozen(self.prepare(net), self.dtype)
             self.compile(net)
             setattr(parent, name, net if self.dtype == torch.float32 else FrozenNetwork(net, self.dtype))
         return loss
 
     def compile(self, net: nn.Module | None) -> None:
-        """Compiles `net` where the options say so; copies made later are not compiled."""
+        """Compiles `net` if enabled in the options; copies made later are not compiled."""
         if net is None or not self._compile:
             return
         if self._compile == 'max':
@@ -100,14 +102,14 @@ class Precision:
                 block.compile()
 
     def call(self, net: nn.Module, *args: Any, **kwargs: Any) -> Any:
-        """net(...) in the working precision; what it returns is fp32."""
+        """net(...) in the working precision, with fp32 outputs."""
         if self.dtype == torch.float32:
             return net(*args, **kwargs)
         with torch.autocast(self.device.type, self.dtype):
             return to_fp32(net(*args, **kwargs))
 
-    def lay_out(self, images: Tensor) -> Tensor:
-        """(N, C, H, W) on the device, in the memory layout of the networks."""
+    def to_device(self, images: Tensor) -> Tensor:
+        """Moves (N, C, H, W) images to the device, in the memory layout of the networks."""
         images = images.to(self.device, non_blocking=True)
         if self.channels_last and images.ndim == 4:
             return images.contiguous(memory_format=torch.channels_last)
@@ -115,11 +117,11 @@ class Precision:
 
     def begin_step(self) -> None:
         if self._compile == 'max' and self.device.type == 'cuda':
-            torch.compiler.cudagraph_mark_step_begin()  # outputs of the last step may be overwritten from here on
+            torch.compiler.cudagraph_mark_step_begin()  # outputs of the previous step may be overwritten from now on
 
     @contextmanager
     def validating(self) -> Iterator[None]:
-        """Inside, networks compute in `val.precision`, and not compiled: images come in many sizes."""
+        """Inside, networks compute in `val.precision` and are not compiled, because image sizes vary."""
         training, self.dtype = self.dtype, self._validation_dtype
         try:
             with torch.inference_mode(), torch.compiler.set_stance('force_eager') if self._compile else nullcontext():
@@ -129,21 +131,21 @@ class Precision:
 
 
 def choose(option: str, device: torch.device) -> str:
-    """What `auto` is on this device, the same on all ranks; the log says why."""
+    """Resolves `auto` for this device, the same on all ranks, and logs the reason."""
     if device.type == 'meta':
         return 'fp32'
     name, why = distributed.on_main(lambda: choose_precision(device))
     if distributed.is_main():
-        logger.info('%s: auto takes %s (%s)', option, name, why)
+        logger.info('%s: auto selected %s (%s)', option, name, why)
     return name
 
 
-# Layers with fewer than THIN channels on a side take or make images or logits: rounding would show there, and lower
-# precision would gain nothing.
+# Layers with fewer than THIN input or output channels process images or logits: rounding would be visible there, and
+# low precision would gain nothing.
 
 
 class FP32Conv2d(nn.Conv2d):
-    """A convolution that autocast leaves in fp32. Where it takes an image, its output is rounded as its neighbours'."""
+    """A convolution that stays in fp32 under autocast. If its input is an image, its output has autocast's dtype."""
 
     def forward(self, x: Tensor) -> Tensor:
         device = x.device.type
@@ -154,7 +156,7 @@ class FP32Conv2d(nn.Conv2d):
 
 
 class FP32Linear(nn.Linear):
-    """A linear layer that autocast leaves in fp32."""
+    """A linear layer that stays in fp32 under autocast."""
 
     def forward(self, x: Tensor) -> Tensor:
         with torch.autocast(x.device.type, enabled=False):
@@ -162,7 +164,7 @@ class FP32Linear(nn.Linear):
 
 
 def keep_thin_layers_in_fp32(net: nn.Module) -> nn.Module:
-    """`net` with its thin convolutions and linear layers replaced by ones that autocast leaves alone."""
+    """Replaces thin convolutions and linear layers of `net` with ones that stay in fp32 under autocast."""
     if is_thin(net):
         return _fp32_conv(net) if isinstance(net, nn.Conv2d) else _fp32_linear(net)
     for parent in list(net.modules()):
@@ -188,14 +190,14 @@ def conv_like(kind: type[nn.Conv2d], layer: nn.Conv2d) -> nn.Conv2d:
 
 
 def _same_parameters(old: nn.Module, new: nn.Module) -> nn.Module:
-    """`new` with the very parameters of `old`, and its mode."""
+    """`new` with the same parameters (shared) and training mode as `old`."""
     for name, parameter in old.named_parameters(recurse=False):
         setattr(new, name, parameter)
     return new.train(old.training)
 
 
 def layers(net: nn.Module) -> list[nn.Module]:
-    """The layers that make the products: convolutions and linear ones."""
+    """The convolutions and linear layers of `net`."""
     return [layer for layer in net.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
 
 
@@ -215,7 +217,7 @@ def to_fp32(output: Any) -> Any:
 
 
 class FrozenNetwork(nn.Module):
-    """A frozen network that computes in `dtype` and gives fp32; everything else is asked of the network itself."""
+    """Runs a frozen network in `dtype` and returns fp32; other attributes are forwarded to the network."""
 
     def __init__(self, net: nn.Module, dtype: torch.dtype) -> None:
         super().__init__()
@@ -233,7 +235,7 @@ class FrozenNetwork(nn.Module):
 
 
 def frozen_networks(module: nn.Module) -> Iterator[tuple[nn.Module, str, nn.Module]]:
-    """(parent, name, network) of the largest networks inside `module` of which nothing is trained."""
+    """(parent, name, network) of the outermost fully frozen networks inside `module`."""
     for name, child in module.named_children():
         is_container = isinstance(child, nn.ModuleList | nn.ModuleDict)
         if not is_container and layers(child) and not any(p.requires_grad for p in child.parameters()):
@@ -242,9 +244,9 @@ def frozen_networks(module: nn.Module) -> Iterator[tuple[nn.Module, str, nn.Modu
             yield from frozen_networks(child)
 
 
-def hold(net: nn.Module, dtype: torch.dtype) -> nn.Module:
-    """`net`, frozen, with the layers that are not thin in `dtype`; and its convolutions replaced by ones that keep
-    nothing but their weights for the backward pass."""
+def cast_frozen(net: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """Casts the layers of a frozen `net` that are not thin to `dtype`, and replaces its convolutions with ones saving
+    only their weights for the backward pass."""
     for parent in list(net.modules()):
         for name, layer in list(parent.named_children()):
             if not isinstance(layer, nn.Conv2d | nn.Linear):
@@ -261,12 +263,12 @@ def hold(net: nn.Module, dtype: torch.dtype) -> nn.Module:
 
 
 class FrozenConv2d(nn.Conv2d):
-    """A convolution without gradients of its parameters. PyTorch's own keeps its input for them all the same.
+    """A convolution without parameter gradients, for which nn.Conv2d would save its input even if frozen.
 
-    It computes in the precision of its weights, whatever autocast says.
+    Computes in the precision of its weights, regardless of autocast.
 
     Attributes:
-        rounds_output: give the output in autocast's precision, where there is one.
+        rounds_output: return the output in autocast's dtype, if enabled.
     """
 
     rounds_output = False
@@ -305,7 +307,7 @@ class _FrozenConvolution(torch.autograd.Function):
 
 
 def repeated_blocks(net: nn.Module) -> list[nn.Module]:
-    """The smallest blocks that stand several times in a list of layers, such as RRDBs: compiled once, used often."""
+    """The innermost blocks that are repeated in a list of layers, such as RRDBs: compiled once, used often."""
 
     def blocks(module: nn.Module) -> list[nn.Module]:
         inner = [block for child in module.children() for block in blocks(child)]
@@ -322,11 +324,11 @@ def is_list(module: nn.Module) -> bool:
 
 
 def can_compile(device: torch.device) -> bool:
-    """Whether torch.compile works here, tried out; one line says where it does not."""
+    """Whether torch.compile works here (it is tried); logs a warning if not."""
     try:
         if not hasattr(torch.compiler, 'set_stance'):
-            raise RuntimeError('it takes PyTorch 2.6')
-        torch.compile(_one_more)(torch.ones(8, device=device))
+            raise RuntimeError('it needs PyTorch 2.6')
+        torch.compile(_add_one)(torch.ones(8, device=device))
     except Exception as error:  # the compilers' errors have no common class
         reason = str(error).strip().split('\n')[0]
         logger.warning('runtime.compile has no effect: there is no working compiler for %s (%s)', device.type, reason)
@@ -334,5 +336,5 @@ def can_compile(device: torch.device) -> bool:
     return True
 
 
-def _one_more(x: Tensor) -> Tensor:
+def _add_one(x: Tensor) -> Tensor:
     return x + 1

@@ -1,8 +1,8 @@
-"""The named tensors of a training step: what the batch brings, what networks make of it, what is derived from these.
+"""The named tensors of a training step: batch entries, network outputs, and tensors derived from these.
 
-Losses read quantities by the names of their arguments. Names that are derived when somebody reads them:
+Losses read quantities by the names of their arguments. Derived on first use:
 `<x>_ema` (the output `<x>` of the EMA generator), `<x>_grad` (gradient map of an image) and `<x>_usm` (the image
-sharpened, where the batch does not bring it).
+sharpened, unless it is in the batch).
 """
 
 import inspect
@@ -21,14 +21,14 @@ DERIVED = ('ema', 'grad', 'usm')
 class Quantities(Mapping[str, Any]):
     """The quantities of one micro-batch by name; each is computed, or moved to the device, when it is first read.
 
-    Outputs of a trained network, and what is derived from them, are read as leaves. The gradients of all losses
-    collect there, loss by loss, so that the graph of one is freed before the next is built; `backward` then enters
-    each network once.
+    Outputs of a trained network, and tensors derived from them, are read as leaves, where the gradients of all losses
+    accumulate. The graph of one loss is thus freed before the next is built, and `backward` runs through each network
+    once.
 
     Args:
         given: the batch.
-        place: moves a tensor of the batch to where networks want it.
-        derive: the value of a name that is not there; KeyError where there is none.
+        place: moves a tensor of the batch to the networks' device and memory layout.
+        derive: computes a missing quantity by name; raises KeyError if it cannot.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class Quantities(Mapping[str, Any]):
     ) -> None:
         self._given, self._place, self._derive = given, place, derive
         self._values: dict[str, Any] = {}
-        self._graphs: list[list[tuple[Tensor, Tensor]]] = []  # (output, leaf), one list a network or derivation
+        self._graphs: list[list[tuple[Tensor, Tensor]]] = []  # (output, leaf), one list per network or derivation
 
     def __getitem__(self, name: str) -> Any:
         if name not in self._values:
@@ -57,11 +57,11 @@ class Quantities(Mapping[str, Any]):
         return len({**self._given, **self._values})
 
     def __contains__(self, name: object) -> bool:
-        """Whether it is there without being derived."""
+        """Whether it is available without being derived."""
         return name in self._values or name in self._given
 
     def add(self, outputs: Mapping[str, Any], prefix: str = '') -> None:
-        """Takes the outputs of a network, under `prefix` + their names."""
+        """Adds the outputs of a network, under `prefix` + their names."""
         graphs = []
         for name, value in outputs.items():
             if isinstance(value, Tensor) and value.requires_grad:
@@ -73,7 +73,7 @@ class Quantities(Mapping[str, Any]):
             self._graphs.append(graphs)
 
     def backward(self) -> None:
-        """Sends the collected gradients into the networks; what is derived hands them to its sources first."""
+        """Backpropagates the accumulated gradients into the networks, derived quantities first."""
         while self._graphs:
             reached = [(value, leaf.grad) for value, leaf in self._graphs.pop() if leaf.grad is not None]
             if reached:
@@ -85,8 +85,8 @@ class Term:
     """A loss with the quantities that it reads.
 
     Attributes:
-        name: what it is logged as, unless the loss names its terms itself.
-        key: where it stands in the options, e.g. `train.pixel_opt`.
+        name: the name it is logged under, unless the loss names its own terms.
+        key: its key in the options, e.g. `train.pixel_opt`.
     """
 
     name: str
@@ -101,10 +101,10 @@ class Term:
 
 
 def reads(loss: Callable[..., Any], of: Sequence[str] | None = None) -> tuple[str, ...]:
-    """The quantities that a loss reads: its arguments without a default, or those that `of` names in their order.
+    """The quantities that a loss reads: its arguments without a default, or those in `of`, in the same order.
 
     Raises:
-        UserError: `of` names more or fewer than there are arguments.
+        UserError: `of` has the wrong number of names.
     """
     call = getattr(loss, 'forward', loss)
     arguments = [a for a in inspect.signature(call).parameters.values() if a.kind is a.POSITIONAL_OR_KEYWORD]
@@ -113,17 +113,17 @@ def reads(loss: Callable[..., Any], of: Sequence[str] | None = None) -> tuple[st
         return needed
     if not len(needed) <= len(of) <= len(arguments):
         called = ', '.join(a.name for a in arguments)
-        raise UserError(f'of: names {len(of)} quantities, and {type(loss).__name__} reads {len(needed)}: {called}')
+        raise UserError(f'of: names {len(of)} quantities, but {type(loss).__name__} reads {len(needed)}: {called}')
     return tuple(of)
 
 
 def network_inputs(net: nn.Module, takes: Sequence[str], quantities: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of `net.forward`, in order, from the quantities that it takes; those it can do without may lack."""
+    """The arguments of `net.forward` from the quantities in `takes`, in order; optional ones may be missing."""
     arguments = inspect.signature(net.forward).parameters.values()
     pairs = list(zip(arguments, takes))
     return {a.name: quantities[name] for a, name in pairs if a.default is a.empty or name in quantities}
 
 
 def named(output: Any) -> dict[str, Any]:
-    """What a network returned, by name: a tensor alone is `sr`."""
+    """A network's outputs by name: a single tensor is `sr`."""
     return dict(output) if isinstance(output, Mapping) else {'sr': output}

@@ -1,6 +1,6 @@
-"""Learning-rate schedules as plain functions of the step, so that a resumed run needs no scheduler state.
+"""Learning-rate schedules as pure functions of the step, so that a resumed run needs no scheduler state.
 
-Each maker takes the arguments of its option block and returns `rate(base_lr, t)`, where t counts the finished
+Each factory takes the arguments of its option block and returns `rate(base_lr, t)`, where t counts the finished
 iterations (t = 0 at the first).
 """
 
@@ -14,7 +14,7 @@ Schedule = Callable[[float, int], float]
 
 
 def multi_step(milestones: Sequence[int], gamma: float = 0.1) -> Schedule:
-    """The rate falls by `gamma` at every milestone."""
+    """The rate is multiplied by `gamma` at every milestone."""
     steps = sorted(milestones)
     return lambda lr, t: lr * gamma ** bisect_right(steps, t)
 
@@ -32,7 +32,7 @@ def multi_step_restart(
         k = bisect_right(restarts, t) - 1
         if k < 0:
             return lr * gamma ** bisect_right(steps, t)
-        # a milestone on the restart itself is overruled by it
+        # a restart overrides a milestone at the same iteration
         return lr * restart_weights[k] * gamma ** (bisect_right(steps, t) - bisect_right(steps, restarts[k]))
 
     return rate
@@ -42,7 +42,7 @@ def cosine_restart(periods: Sequence[int], restart_weights: Sequence[float] = (1
     """Half a cosine from `restart_weights[k]` times the base rate down to `eta_min`, over each of the `periods`.
 
     Loshchilov and Hutter, SGDR, ICLR 2017, Eq. 5. The end of a period still belongs to it; after the last period the
-    rate stays at its end.
+    rate stays constant.
     """
     ends = list(accumulate(periods))
     weights = list(restart_weights) * (len(periods) if len(restart_weights) == 1 else 1)

@@ -1,4 +1,4 @@
-"""The PSNR-oriented model, and what every model shares: weights, losses, optimisers, schedule, EMA, state."""
+"""The PSNR-oriented model, base class of all models: weights, losses, optimisers, schedule, EMA, state."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
@@ -16,7 +16,7 @@ from aesop.data.degradation.blur import usm_sharpen
 from aesop.errors import UserError, error_context
 from aesop.losses import build_loss
 from aesop.models.dry_run import Problem, dry_run, loss_blocks
-from aesop.models.extra_optimisers import averaged, group_state, load_group_state
+from aesop.models.extra_optimisers import average_weights, group_state, load_group_state
 from aesop.models.gradient_step import GradientStep, build_optimiser, load_state
 from aesop.models.precision import Precision
 from aesop.models.quantities import Quantities, Term, named, network_inputs, reads
@@ -29,29 +29,29 @@ from aesop.utils import checkpoint, distributed
 
 State = dict[str, Any]
 OTHER_RUN = (
-    'It is of another run: go on with the options of that one, or start from its weights with path.pretrain_network_g'
+    'It belongs to another run: use the options of that run, or start from its weights with path.pretrain_network_g'
 )
 
 
 @MODELS.register('RealESRNetModel')
 class SRModel:
-    """Trains `net_g` with a pixel loss (and, where the options have them, further losses): the PSNR-oriented model.
+    """Trains `net_g` with a pixel loss and any further losses in the options: the PSNR-oriented model.
 
-    A model of another kind is a subclass. It declares the networks it has, the keys of its `train` block, and what its
-    losses may read; the checks of option files, checkpoints and resuming follow from that.
+    Other models are subclasses that declare their networks and the keys of their `train` block; checks of option files,
+    checkpoints and resuming follow from that.
 
     Attributes:
-        networks: the networks by name with what they are: 'g' is `network_g`, trained by `train.optim_g`.
-        parts: parts of `net_g` that may start from weights of their own (`path.pretrain_network_<part>`).
-        inputs: quantities that `net_g` takes; None: those that its class names in `inputs`, by default `lq`.
-        prefix: before the names of the generator's loss terms.
-        net_g: the generator, as a plain module. Gradients are shared over ranks through a DDP wrapper kept apart.
+        networks: descriptions of the networks by name: 'g' is `network_g`, trained by `train.optim_g`.
+        parts: submodules of `net_g` that can be initialised from their own weights (`path.pretrain_network_<part>`).
+        inputs: quantities that `net_g` takes; None: the `inputs` of its class, by default `lq`.
+        prefix: prefix of the generator's loss terms.
+        net_g: the generator, as a plain module. Gradients are averaged over ranks by a separate DDP wrapper.
         net_g_ema: exponential moving average of `net_g` (`train.ema_decay`), or None.
         net_d: the discriminator of a GAN model, or None.
-        terms: the generator's losses, with what they read.
-        grad_norms: by optimiser, the length of the gradient that it took in the last step, before any clipping.
-        skipped: 1 where a loss term or a gradient of the last step was not finite, on any rank, so that the step
-            changed nothing; else 0. A scalar on the device, as the norms are: to look at it waits for the GPU.
+        terms: the generator's losses, with the quantities they read.
+        grad_norms: by optimiser, the gradient norm of the last step, before clipping.
+        skipped: 1 if a loss term or a gradient of the last step was not finite on any rank, so that the step was
+            skipped; else 0. A scalar on the device, like the norms: reading it synchronises with the GPU.
     """
 
     class Train(options_schema.Train):
@@ -65,29 +65,29 @@ class SRModel:
     prefix: ClassVar[str] = 'l_'
     net_d: nn.Module | None = None
 
-    # What a model says of itself before it is built
+    # Declarations, available before the model is built
 
     @classmethod
     def network_names(cls, data: Mapping[str, Any]) -> dict[str, str]:
-        """The networks that an option file may have, given what it says."""
+        """The networks that an option file with this content may have."""
         return cls.networks
 
     @classmethod
     def network_keys(cls, networks: Mapping[str, str]) -> dict[str, tuple[Any, FieldInfo]]:
-        """Train keys, beside those of `Train`, that come with networks."""
+        """Train keys of the networks, in addition to those in `Train`."""
         return {f'optim_{n}': (Optimizer | None, Field(None, description=f'Optimiser of network_{n}.'))
                 for n in networks}  # fmt: skip
 
     @classmethod
     def needed(cls, mode: str) -> list[str]:
-        """Keys that a run of `mode`, 'train' or 'test', cannot do without."""
+        """Keys required by a run of `mode`, 'train' or 'test'."""
         run = ['name', 'model_type', 'scale', 'network_g']
         data = ['datasets.train', 'datasets.train.batch_size_per_gpu', 'datasets.train.gt_size']
         return run if mode == 'test' else [*run, *data, 'train.total_iter', 'train.optim_g']
 
     @classmethod
     def check(cls, options: Options) -> list[Problem]:
-        """What does not fit together, found by building everything without values and passing shapes through a step."""
+        """Returns what does not fit together, found by a dry run on the `meta` device."""
         return dry_run(cls, options)
 
     # Building
@@ -107,7 +107,7 @@ class SRModel:
             self._prepare_training(options.train)
 
     def _build(self, which: str) -> nn.Module:
-        """The network `network_<which>` on this device, with the weights that `path` names for it."""
+        """Builds `network_<which>` on this device and loads its pretrained weights from `path`."""
         block, path = getattr(self.options, f'network_{which}'), self.options.path
         if block is None:
             raise UserError(f'network_{which} is missing: {self.options.model_type} needs one')
@@ -125,7 +125,7 @@ class SRModel:
     def _prepare_training(self, train: options_schema.Train) -> None:
         self.net_g.train()
         self._gradient_step = GradientStep(self.device, train.grad_clip_norm, self.precision.scales_losses)
-        # From here on every rank has rank 0's weights.
+        # DDP broadcasts rank 0's weights.
         self._parallel_g = distributed.wrap_ddp(self.net_g, self.options.find_unused_parameters)
         if train.ema_decay > 0:
             self.net_g_ema = self._nets['net_g_ema'] = deepcopy(self.net_g).requires_grad_(False).eval()
@@ -145,9 +145,9 @@ class SRModel:
         name = f'optim_{which}'
         block = getattr(self.options.train, name)
         if block is None:
-            raise UserError(f'train.{name} is missing: name an optimiser of torch.optim, e.g. {{type: Adam, lr: 1e-4}}')
+            raise UserError(f'train.{name} is missing: set an optimiser of torch.optim, e.g. {{type: Adam, lr: 1e-4}}')
         if not any(parameter.requires_grad for parameter in net.parameters()):
-            raise UserError(f'train.{name}: {type(net).__name__} has nothing to train; name another network')
+            raise UserError(f'train.{name}: {type(net).__name__} has no trainable parameters; choose another network')
         optimiser = self._optimisers[name] = build_optimiser(block, net.parameters())
         return optimiser
 
@@ -156,15 +156,15 @@ class SRModel:
     def step(self, batch: Mapping[str, Any], current_iter: int) -> dict[str, Tensor]:
         """One optimisation step.
 
-        All gradients come first. Where a loss term or one of them is not finite, nothing is changed by the step.
+        All gradients are computed first. If a loss term or a gradient is not finite, the step is skipped.
 
         Args:
             batch: tensors by name, on any device: 'lq' (N, 3, h, w) and 'gt' (N, 3, H, W), RGB in [0, 1], and whatever
                 else networks and losses read. N is a multiple of `train.accumulate`.
-            current_iter: number of this iteration, from 1; decides learning rates and what is trained.
+            current_iter: number of this iteration, from 1; determines learning rates and what is trained.
 
         Returns:
-            Detached scalars on the device: each loss term, weighted as it enters the total; means over micro-batches.
+            Detached scalars on the device: the weighted loss terms, averaged over micro-batches.
         """
         self._set_learning_rates(current_iter)
         self.precision.begin_step()
@@ -175,7 +175,7 @@ class SRModel:
         terms = []
         for number, part in enumerate(parts, 1):
             with distributed.no_sync(self._wrapped() if number < len(parts) else []):
-                quantities = Quantities(part, self.precision.lay_out, self._derive)
+                quantities = Quantities(part, self.precision.to_device, self._derive)
                 terms.append(self._gradients(quantities, current_iter))
         means = {name: sum(term[name] for term in terms) / len(terms) for name in terms[0]}
         self._update_ema(self._gradient_step.end(means))
@@ -199,20 +199,20 @@ class SRModel:
         return [self._parallel_g]
 
     def _gradients(self, quantities: Quantities, current_iter: int) -> dict[str, Tensor]:
-        """Adds this micro-batch's share to the gradients of whatever is trained; returns the detached loss terms."""
+        """Accumulates the gradients of this micro-batch; returns the detached loss terms."""
         self._generate(quantities)
         logs = self._supervise(self.terms, quantities)
         quantities.backward()
         return logs
 
     def _generate(self, quantities: Quantities) -> None:
-        """The generator's outputs, as quantities."""
+        """Runs the generator and adds its outputs to the quantities."""
         also = {'also': self._also} if self._also else {}
         inputs = network_inputs(self.net_g, self._inputs, quantities)
         quantities.add(named(self.precision.call(self._parallel_g, **inputs, **also)))
 
     def _supervise(self, terms: Sequence[Term], quantities: Quantities) -> dict[str, Tensor]:
-        """Each loss is computed, differentiated with respect to what it reads, and freed before the next."""
+        """Computes each loss, differentiates it with respect to what it reads, and frees it before the next."""
         logs = {}
         for term in terms:
             values = {self.prefix + name: value for name, value in term(quantities).items()}
@@ -226,7 +226,7 @@ class SRModel:
         return {name: term.detach() for name, term in terms.items()}
 
     def _derive(self, name: str, quantities: Quantities) -> Any:
-        """A quantity that the step can make of others: see `aesop.models.quantities`."""
+        """Computes a derived quantity: see `aesop.models.quantities`."""
         source, _, kind = name.rpartition('_')
         if kind == 'ema' and self.net_g_ema is not None:
             also = {'also': self._also} if self._also else {}
@@ -249,11 +249,11 @@ class SRModel:
 
     @torch.no_grad()
     def _update_ema(self, taken: Tensor) -> None:
-        """`taken`: 1, or 0 where nothing shall change. (torch.optim.swa_utils has no such flag.)"""
+        """`taken`: 1, or 0 to leave it unchanged. (torch.optim.swa_utils has no such flag.)"""
         if self.net_g_ema is None:
             return
         weight = taken * (1 - self.options.train.ema_decay)
-        step: float | Tensor = weight.item() if self.device.type == 'cpu' else weight  # a GPU's host does not know it
+        step: float | Tensor = weight.item() if self.device.type == 'cpu' else weight  # on a GPU, without a sync
         for mean, now in zip(self.net_g_ema.parameters(), self.net_g.parameters()):
             mean.lerp_(now, step)
         for mean, now in zip(self.net_g_ema.buffers(), self.net_g.buffers()):
@@ -262,23 +262,23 @@ class SRModel:
     # Prediction
 
     def predict(self, batch: Mapping[str, Any] | Tensor, solutions: Sequence[Mapping[str, Any]] = ()) -> Any:
-        """What the network makes of a batch, from the EMA weights where there are any.
+        """Runs inference on a batch, with the EMA weights if there are any.
 
         Args:
-            batch: tensors by name, as for `step`; or what the network takes first, (N, 3, h, w) in [0, 1], alone.
-            solutions: for each of several solutions, the batch entries that are its own (e.g. `ref`), and in `seeds` a
-                tuple of integers an image, from which a stochastic network's noise is drawn.
+            batch: tensors by name, as for `step`; or just the network's first input, (N, 3, h, w) in [0, 1].
+            solutions: for each of several solutions, its own batch entries (e.g. `ref`) and, in `seeds`, a tuple of
+                integers per image that seeds a stochastic network's noise.
 
         Returns:
-            The outputs by name, not clamped: `sr` (N, 3, H, W), of the first solution, and with `solutions` `samples`
-            (N, S, 3, H, W). Of a tensor alone, `sr`.
+            The outputs by name, not clamped: `sr` (N, 3, H, W) of the first solution and, with `solutions`, `samples`
+            (N, S, 3, H, W). For a single tensor, just `sr`.
         """
         if isinstance(batch, Tensor):
             return self.predict({self._inputs[0]: batch}, solutions)['sr']
         net = self.net_g if self.net_g_ema is None else self.net_g_ema
         training = net.training
         net.eval()
-        with averaged(self._optimisers.values()), self.precision.validating():
+        with average_weights(self._optimisers.values()), self.precision.validating():
             outputs = [self._outputs(net, {**batch, **own}) for own in solutions or ({},)]
         net.train(training)
         samples = {'samples': torch.stack([one['sr'] for one in outputs], 1)} if solutions else {}
@@ -288,12 +288,12 @@ class SRModel:
         if 'seeds' in batch and hasattr(net, 'noise_shape'):
             draws = [np.random.default_rng(seed).standard_normal(net.noise_shape) for seed in batch['seeds']]
             batch = {**batch, 'noise': torch.from_numpy(np.stack(draws)).float()}
-        quantities = Quantities(batch, self.precision.lay_out, self._derive)
+        quantities = Quantities(batch, self.precision.to_device, self._derive)
         return named(self.precision.call(net, **network_inputs(net, self._inputs, quantities)))
 
     @property
     def input_names(self) -> tuple[str, ...]:
-        """The quantities that the generator takes; the first is the image that is enlarged."""
+        """The quantities that the generator takes; the first is the image to be upscaled."""
         return tuple(self._inputs)
 
     # State
@@ -304,15 +304,15 @@ class SRModel:
 
     def network_states(self) -> dict[str, dict[str, State]]:
         """Weights to publish, by file stem: {'net_g': {'params': ..., 'params_ema': ...}, 'net_d': {...}}."""
-        with averaged(self._optimisers.values()):
+        with average_weights(self._optimisers.values()):
             nets = {name: checkpoint.network_state_dict(net) for name, net in self._nets.items()}
         average = {'params_ema': nets.pop('net_g_ema')} if 'net_g_ema' in nets else {}
         states = {name: {'params': state} for name, state in nets.items()}
         return states | {'net_g': states['net_g'] | average}
 
     def state_dict(self) -> State:
-        """Everything that training changes: networks, EMA, optimisers, with fp16 the loss scale; and what `auto`
-        has become. Schedules are functions of the iteration."""
+        """Everything that training changes: networks, EMA, optimisers, the loss scale with fp16; and what `auto`
+        resolved to. Schedules are functions of the iteration."""
         optimisers = {
             name: {
                 'type': type(optimiser).__name__,
@@ -326,30 +326,30 @@ class SRModel:
         return {name: net.state_dict() for name, net in self._nets.items()} | optimisers | scale | chosen
 
     def load_state_dict(self, state: State, keep: Sequence[str] = ()) -> None:
-        """Goes back to a state of `state_dict`.
+        """Restores a state returned by `state_dict`.
 
         Args:
-            keep: 'network_g', 'network_d': these keep the weights they have, and start with a fresh optimiser; the
-                state need not hold them.
+            keep: 'network_g', 'network_d': networks that keep their current weights and start with a fresh optimiser;
+                they may be missing in the state.
 
         Raises:
-            UserError: it is the state of another model.
+            UserError: the state belongs to a different model.
         """
         names = [name.removeprefix('network_') for name in keep]
         kept = {part for name in names for part in (f'net_{name}', f'net_{name}_ema', f'optim_{name}')}
         nets, optimisers = ({k: v for k, v in all_.items() if k not in kept} for all_ in (self._nets, self._optimisers))
         needed, given = nets.keys() | optimisers.keys(), state.keys() - kept - {'loss_scale', 'precision'}
         if needed != given:
-            raise UserError(f'the state holds {sorted(given)}, this model needs {sorted(needed)}. {OTHER_RUN}')
+            raise UserError(f'the state contains {sorted(given)}, but this model needs {sorted(needed)}. {OTHER_RUN}')
         for name, net in nets.items():
             wrong = checkpoint.differences(state[name], {key: t.shape for key, t in net.state_dict().items()})
             if wrong:
-                raise UserError(f'the state is of another network than this {name}: {wrong}. {OTHER_RUN}')
+                raise UserError(f'the state does not match this {name}: {wrong}. {OTHER_RUN}')
             net.load_state_dict(state[name])
         for name, optimiser in optimisers.items():
             kind = type(optimiser).__name__
             if state[name]['type'] != kind:
-                raise UserError(f'{name} was {state[name]["type"]}, and now it is {kind}. {OTHER_RUN}')
+                raise UserError(f'{name} was {state[name]["type"]} and is now {kind}. {OTHER_RUN}')
             load_state(optimiser, state[name]['state'])
             load_group_state(optimiser, state[name].get('groups', ()))
         if self.precision.scales_losses and 'loss_scale' in state:
@@ -357,7 +357,7 @@ class SRModel:
 
 
 def loss_terms(train: options_schema.Train) -> Iterator[tuple[str, str, nn.Module, tuple[str, ...]]]:
-    """(name, key, loss, what it reads) of each loss of the generator that a train block holds, but adversarial ones."""
+    """(name, key, loss, quantities read) of each non-adversarial loss of the generator in a train block."""
     for name, key, block, of, adversarial in loss_blocks(train):
         if not adversarial:
             with error_context('.'.join(key)):
@@ -366,12 +366,14 @@ def loss_terms(train: options_schema.Train) -> Iterator[tuple[str, str, nn.Modul
 
 
 def split(batch: Mapping[str, Any], count: int) -> list[Mapping[str, Any]]:
-    """`batch` in `count` equal micro-batches: the tensors are cut along their first dimension, all else is left out."""
+    """Splits the tensors of `batch` along their first dimension into `count` equal micro-batches; drops others."""
     if count == 1:
         return [batch]
     tensors = {name: value for name, value in batch.items() if isinstance(value, Tensor)}
     samples = len(tensors['gt'])
     if samples % count:
-        raise UserError(f'train.accumulate: a batch of {samples} samples does not make {count} equal micro-batches')
+        raise UserError(
+            f'train.accumulate: a batch of {samples} samples cannot be split into {count} equal micro-batches'
+        )
     parts = {name: value.split(samples // count) for name, value in tensors.items()}
     return [{name: part[number] for name, part in parts.items()} for number in range(count)]

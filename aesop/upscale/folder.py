@@ -21,7 +21,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from aesop.errors import UserError
 from aesop.evaluation.tiling import TiledPrediction, around, step_of
-from aesop.models.precision import Precision, hold
+from aesop.models.precision import Precision, cast_frozen
 from aesop.upscale.colour import CORRECTIONS
 from aesop.upscale.photo import FORMATS, Photo, levels, read_photo, write_bands, write_photo
 from aesop.utils.images import EXTENSIONS, image_size, list_images
@@ -138,7 +138,7 @@ class Upscaler:
     ) -> None:
         self.scale, self._correct = net.scale, CORRECTIONS.get(colour)
         self._net, self._runtime = runtime.prepare(net), runtime
-        hold(self._net, runtime.dtype)
+        cast_frozen(self._net, runtime.dtype)
         runtime.compile(self._net)
         self._step = step_of(net)
         self.predict = TiledPrediction(self._forward, net.scale, tile, overlap, self._step, batch, blend=blend)
@@ -146,12 +146,12 @@ class Upscaler:
 
     def _forward(self, lq: Tensor) -> Tensor:
         self._runtime.begin_step()
-        return self._runtime.call(self._net, self._runtime.lay_out(lq))
+        return self._runtime.call(self._net, self._runtime.to_device(lq))
 
     @torch.inference_mode()
     def __call__(self, photos: list[Photo]) -> Tensor:
         """(N, 3, scale * h, scale * w) on the device, of photos of equal size; on a GPU maybe still computed."""
-        lq = self._runtime.lay_out(torch.stack([photo.image() for photo in photos]))
+        lq = self._runtime.to_device(torch.stack([photo.image() for photo in photos]))
         sr = self.predict(lq)
         return self._correct(sr, lq) if self._correct else sr
 
@@ -176,7 +176,7 @@ class Upscaler:
             tile, overlap = self.predict.tile or max(height, width), self.predict.overlap
             rows = min(max(tile - 2 * overlap, self._step), height - top)  # seen with what is around them: one tile
             seen = around(top, rows, overlap, height)
-            lq = self._runtime.lay_out(photo.image(slice(seen.start, seen.stop))[None])
+            lq = self._runtime.to_device(photo.image(slice(seen.start, seen.stop))[None])
             first = self.scale * (top - seen.start)
             yield self.predict(lq, in_levels)[0, :, first : first + self.scale * rows]
             top += rows

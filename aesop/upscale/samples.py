@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from aesop.data.datasets.references import References
 from aesop.errors import UserError
-from aesop.models.precision import Precision, hold
+from aesop.models.precision import Precision, cast_frozen
 from aesop.upscale.folder import Job, Outcome
 from aesop.upscale.photo import levels, read_photo, write_photo
 from aesop.utils.images import to_tensor
@@ -56,7 +56,7 @@ class Sampler:
         if self._references and (problems := self._references.problems()):
             raise UserError([f'--ref: {problem}' for problem in problems])
         self._net, self._runtime = runtime.prepare(net), runtime
-        hold(self._net, runtime.dtype)
+        cast_frozen(self._net, runtime.dtype)
 
     @torch.inference_mode()
     def __call__(self, lq: Tensor, n: int, k: int) -> Tensor:
@@ -69,7 +69,7 @@ class Sampler:
             inputs['noise'] = torch.from_numpy(rng.standard_normal(self._net.noise_shape)).float()
         self._runtime.begin_step()
         given = {name: inputs[name] for name in self._net.inputs if inputs[name] is not None}
-        output = self._runtime.call(self._net, **{name: self._runtime.lay_out(x[None]) for name, x in given.items()})
+        output = self._runtime.call(self._net, **{name: self._runtime.to_device(x[None]) for name, x in given.items()})
         return (output['sr'] if isinstance(output, dict) else output)[0].float().cpu()
 
 

@@ -43,7 +43,7 @@ def test_the_switch_of_a_schedule_free_optimiser_leaves_no_trace():
     pytest.importorskip('pytorch_optimizer')
     net, x, optimiser, _ = trained({'type': 'ScheduleFreeAdamW', 'lr': 0.05})
     before = net.weight.detach().clone()
-    with part.averaged([optimiser]):
+    with part.average_weights([optimiser]):
         within = net.weight.detach().clone()
     assert torch.equal(net.weight, before) and not torch.equal(within, before)
     other = trained({'type': 'ScheduleFreeAdamW', 'lr': 0.05})
@@ -69,7 +69,7 @@ def test_those_of_pytorch_count_nothing():
     net, _, optimiser, _ = trained({'type': 'Adam', 'lr': 0.1})
     assert part.group_state(optimiser) == [{}]
     before = net.weight.detach().clone()
-    with part.averaged([optimiser]):
+    with part.average_weights([optimiser]):
         assert torch.equal(net.weight, before)
 
 

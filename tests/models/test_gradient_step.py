@@ -62,7 +62,7 @@ def test_micro_batches_average_their_gradients_and_their_terms(kind):
 
 
 def test_a_batch_that_makes_no_equal_micro_batches_is_told():
-    with pytest.raises(UserError, match='a batch of 2 samples does not make 3 equal micro-batches'):
+    with pytest.raises(UserError, match='a batch of 2 samples cannot be split into 3 equal micro-batches'):
         model_of('ldl', accumulate=3).step(next(batches(1)), 1)
 
 

@@ -12,7 +12,7 @@ from aesop.archs.rrdbnet import RRDB
 from aesop.errors import UserError
 from aesop.models import build_model
 from aesop.models import precision as runtime
-from aesop.models.precision import FrozenConv2d, hold, layers, repeated_blocks
+from aesop.models.precision import FrozenConv2d, cast_frozen, layers, repeated_blocks
 from aesop.utils import distributed
 from aesop.utils.devices import peak_memory
 from aesop.utils.images import read_image, to_tensor
@@ -153,7 +153,7 @@ def test_frozen_convolutions_keep_no_input(dtype):
     torch.manual_seed(0)
     net = nn.Sequential(nn.Conv2d(16, 24, 3, padding=1), nn.ReLU(), nn.Conv2d(24, 16, 4, 2, 1, groups=2))
     plain = copy.deepcopy(net).requires_grad_(False).to(dtype)
-    hold(net.requires_grad_(False), dtype)
+    cast_frozen(net.requires_grad_(False), dtype)
     assert type(net[0]) is FrozenConv2d
     kept = []
 
@@ -278,7 +278,7 @@ def test_auto_takes_what_the_device_is_faster_with_and_says_why(monkeypatch, cap
     model, asked = auto_model(monkeypatch, 'bf16')
     assert model.precision.dtype == torch.bfloat16
     assert asked == ['cpu', 'cpu']
-    assert 'runtime.precision: auto takes bf16 (a reason)' in caplog.text
+    assert 'runtime.precision: auto selected bf16 (a reason)' in caplog.text
     assert model.state_dict()['precision'] == {'runtime.precision': 'bf16', 'val.precision': 'bf16'}
 
 

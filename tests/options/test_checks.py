@@ -99,8 +99,14 @@ def test_null_stands_for_the_default_of_an_argument_that_takes_none():
         ({'type': 'SGD', 'lr': 1e-4, 'betas': [0.9, 0.99]}, '.betas: SGD has no such argument.'),
         ({'type': 'Adam', 'lr': -1e-4}, '.lr: must be at least 0.0, not -0.0001'),
         ({'type': 'Adam', 'lr': 1e-4, 'betas': [0.9]}, '.betas: has too few values'),
-        ({'type': 'Adam', 'lr': 1e-4, 'betas': [0.9, 1.5]}, ': Adam refuses its arguments: Invalid beta parameter'),
-        ({'type': 'Adam', 'lr': 1e-4, 'weight_decay': -1}, ': Adam refuses its arguments: Invalid weight_decay'),
+        (
+            {'type': 'Adam', 'lr': 1e-4, 'betas': [0.9, 1.5]},
+            ': Adam does not accept its arguments: Invalid beta parameter',
+        ),
+        (
+            {'type': 'Adam', 'lr': 1e-4, 'weight_decay': -1},
+            ': Adam does not accept its arguments: Invalid weight_decay',
+        ),
         ({'type': 'Adam', 'lr': 1e-4, 'params': []}, '.params: Adam has no such argument.'),
     ],
 )
@@ -174,19 +180,19 @@ def test_patch_and_discriminator(discriminator, patch, fits):
 
 def test_scales_must_agree():
     assert told(scale=2, network_g={'type': 'RRDBNet', 'scale': 4}) == [
-        'network_g.scale: RRDBNet works at scale 4, and the options say `scale: 2`'
+        'network_g.scale: RRDBNet has scale 4, but the options set `scale: 2`'
     ]
     assert told(scale=2, network_g={'type': 'RRDBNet'}) == [
-        'network_g: RRDBNet works at scale 4, and the options say `scale: 2`'
+        'network_g: RRDBNet has scale 4, but the options set `scale: 2`'
     ]
     assert told(scale=2, network_g={'type': 'MSRResNet', 'upscale': 2}) == []
-    assert told(scale=2, network_g=AE)[0].startswith('network_g.dec_opt: RRDBNet works at scale 4')
-    assert told(scale=2, val={'metrics': {'lr': {'type': 'LRPSNR'}}})[0].startswith('val.metrics.lr: LRPSNR works at')
+    assert told(scale=2, network_g=AE)[0].startswith('network_g.dec_opt: RRDBNet has scale 4')
+    assert told(scale=2, val={'metrics': {'lr': {'type': 'LRPSNR'}}})[0].startswith('val.metrics.lr: LRPSNR has')
     assert told(scale=2, train={'aesop_opt': {'type': 'AutoEncoderLoss', 'autoencoder_arch': AE}})[0].startswith(
-        'train.aesop_opt.autoencoder_arch.dec_opt: RRDBNet works at scale 4'
+        'train.aesop_opt.autoencoder_arch.dec_opt: RRDBNet has scale 4'
     )
     data = {'train': {'type': 'BicubicImageDataset', 'dataroot_gt': 'x', 'gt_size': 130}}
-    assert told(scale=4, datasets=data) == ['datasets.train.gt_size: 130 is no multiple of the scale, 4']
+    assert told(scale=4, datasets=data) == ['datasets.train.gt_size: 130 is not a multiple of the scale, 4']
 
 
 def test_model_and_networks_must_agree():
@@ -204,7 +210,7 @@ def test_model_and_networks_must_agree():
     ]
     artifacts = {'artifacts_opt': {'type': 'L1Loss'}}
     assert told(network_g=rrdb, train=artifacts) == [
-        'train.artifacts_opt: compares with the moving average of the generator: set ema_decay, e.g. 0.999'
+        'train.artifacts_opt: needs the moving average of the generator: set ema_decay, e.g. 0.999'
     ]
     assert told(network_g=rrdb, train={**artifacts, 'ema_decay': 0.9}) == []
 
@@ -222,7 +228,7 @@ def test_what_a_model_would_ignore_or_cannot_use_is_refused():
 
 def test_networks_take_the_channels_that_images_have():
     assert told(model_type='ESRGANModel', network_g={'type': 'RRDBNet', 'num_in_ch': 1}) == [
-        'network_g.num_in_ch: is 1, and the images have 3, RGB'
+        'network_g.num_in_ch: is 1, but the images have 3, RGB'
     ]
     assert told(network_g={'type': 'RRDBNet'}) == []
 
@@ -236,8 +242,8 @@ def test_losses_of_the_wrong_kind_and_losses_that_are_images_are_refused():
     adversarial = {'type': 'GANLoss', 'gan_type': 'vanilla'}
     found = told(train={'pixel_opt': adversarial, 'gan_opt': {'type': 'L1Loss', 'reduction': 'none'}})
     assert 'train.pixel_opt.type: GANLoss is an adversarial loss' in found
-    assert 'train.gan_opt.type: L1Loss is no adversarial loss' in found
-    assert "train.gan_opt.reduction: none gives an image, and training needs a number: take 'mean' or 'sum'" in found
+    assert 'train.gan_opt.type: L1Loss is not an adversarial loss' in found
+    assert "train.gan_opt.reduction: none returns an image, but training needs a scalar: use 'mean' or 'sum'" in found
 
 
 def test_a_value_that_the_loss_does_not_know_is_told_with_the_rest():

@@ -110,7 +110,7 @@ def test_all_mistakes_are_told_at_once(write, old_style):
             '--set val.val_freq=-1: val.val_freq: must be at least 1, not -1',
             "--set logger:print_freq=often: logger.print_freq: must be a whole number, not 'often'",
             '--set network_e.type=X: network_e: unknown key. Did you mean "network_g"?',
-            f'{path}:{lines["artifacts_opt:"]}: train.artifacts_opt: compares with the moving average of the generator:'
+            f'{path}:{lines["artifacts_opt:"]}: train.artifacts_opt: needs the moving average of the generator:'
             ' set ema_decay, e.g. 0.999',
         ]
     )

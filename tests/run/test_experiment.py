@@ -227,7 +227,7 @@ def test_the_state_of_another_run_is_noticed(folder, options, capsys):
     assert train(options, '--auto_resume') == 2
     assert 'num_feat was 12, and now it is 8: that is another network' in capsys.readouterr().err
     assert train(options, '--auto_resume', '--force') == 2
-    assert 'the state is of another network than this net_g' in capsys.readouterr().err
+    assert 'the state does not match this net_g' in capsys.readouterr().err
 
 
 def test_force_goes_on_with_changed_options_that_fit(folder, options, capsys):
