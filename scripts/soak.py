@@ -87,7 +87,7 @@ def soak(folder: Path, kills: int, ranks: int = 1, seed: int = 0) -> list[str]:
     goes_on = run.newest() > 0
     last = Run(folder, 'killed', ranks)
     assert last.ended() == [0] * ranks, last.said()
-    assert ('going on from iteration' in last.said()) == goes_on
+    assert ('resuming from iteration' in last.said()) == goes_on
     compare(*(folder / 'experiments' / name for name in ('whole', 'killed')))
     return told
 

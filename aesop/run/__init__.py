@@ -1,1 +1,1 @@
-"""The training loop, validation and test run: the only room that opens logs, loaders and run folders."""
+"""Shared by training and test runs: checks before the start, run folders, logs."""

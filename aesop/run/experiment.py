@@ -1,4 +1,4 @@
-"""The folder of a run: who may write it, what it holds, how a run goes on from it."""
+"""The folder of a run: locking, contents, resuming."""
 
 import json
 import logging
@@ -39,26 +39,26 @@ def move_aside(folder: Path) -> Path | None:
 
 
 def lock(folder: Path) -> IO[str]:
-    """Takes the folder for this process until it ends, however it ends.
+    """Locks the folder for this process until it ends, however it ends.
 
     Raises:
         UserError: another process is writing the folder.
     """
     require_files([folder / '.lock'])
-    busy = f'{folder} is in use by another run; wait for it, stop it, or give this one another `name`'
+    busy = f'{folder} is in use by another run; wait for it, stop it, or give this one a different `name`'
     return files.lock(folder / '.lock', busy)
 
 
 def require_files(paths: Iterable[Path]) -> None:
-    """Raises UserError where something else has a file's name: to write there fails, or waits for ever."""
+    """Raises a UserError for paths that exist but are not files: writing to them would fail or block."""
     odd = [path for path in paths if (path.exists() or path.is_symlink()) and not path.is_file()]
     if odd:
-        remedy = 'a folder, a FIFO or a link to nothing is where a file belongs; remove or rename it'
+        remedy = 'expected a file, found a folder, a FIFO or a broken link; remove or rename it'
         raise UserError([f'{path}: {remedy}' for path in odd])
 
 
 def describe_run() -> dict[str, Any]:
-    """How this run came about: the command, the git state, the versions."""
+    """Provenance of this run: the command, the git state, the versions."""
 
     def git(*arguments: str) -> str | None:
         try:
@@ -79,14 +79,14 @@ def describe_run() -> dict[str, Any]:
 
 def _versions() -> Iterator[tuple[str, str]]:
     for name in PACKAGES:
-        with suppress(metadata.PackageNotFoundError):  # OpenCV comes under several names
+        with suppress(metadata.PackageNotFoundError):  # OpenCV has several package names
             yield name, metadata.version(name)
 
 
 class Experiment:
     """`experiments/<name>`: networks in `models/`, states in `training_states/`, logs, options and metrics.
 
-    Used by the main rank alone; states and networks are written by the checkpointer's thread.
+    Used by the main rank only; states and networks are written by the checkpointer's thread.
     """
 
     def __init__(self, options: Options) -> None:
@@ -101,15 +101,15 @@ class Experiment:
         self._goes_on = False
 
     def find_state(self, resume: bool) -> tuple[dict[str, Any] | None, list[str]]:
-        """The state to go on from, None for a fresh start, and the networks that do not take their weights from it.
+        """The state to resume from (None for a fresh start), and the networks that are not restored from it.
 
-        Takes the folder where there is one; nothing in it is changed yet.
+        Locks the folder if it exists, without changing anything in it.
 
         Args:
-            resume: go on from this run's own newest state; `path.resume_state` counts where there is none.
+            resume: resume from the newest state of this run, else from `path.resume_state`.
 
         Raises:
-            UserError: the folder is in use, or `path.resume_state` is no state.
+            UserError: the folder is in use, or `path.resume_state` is not a state.
         """
         if self.root.exists():
             self._lock = lock(self.root)
@@ -126,32 +126,32 @@ class Experiment:
         return _load_state(path.resume_state), path.ignore_resume_networks
 
     def start(self, iteration: int) -> None:
-        """Makes the folder ready for a run that goes on after `iteration`; what another run left is moved aside."""
+        """Prepares the folder for a run that continues after `iteration`; an earlier run's folder is moved aside."""
         if self._lock and not self._goes_on:
-            logger.info('the earlier run of this name is now %s', move_aside(self.root))
+            logger.info('the earlier run of this name was moved to %s', move_aside(self.root))
             self._lock = None
         self._lock = self._lock or lock(self.root)
         for folder in (self.states, self.models):
             folder.mkdir(parents=True, exist_ok=True)
-            for unfinished in folder.glob('.*.tmp'):  # a kill came while it was written
+            for unfinished in folder.glob('.*.tmp'):  # left by a killed process
                 unfinished.unlink()
         self.forget_after(iteration)
         files.write_text(self.root / 'options.yml', self.options.to_yaml())
         files.write_text(self.root / 'run.json', json.dumps(describe_run(), indent=2) + '\n')
 
     def _was_restarted(self) -> bool:
-        """Whether this process is torchrun's second try at the run that this folder holds, not at another's."""
+        """Whether torchrun restarted this process for the run in this folder."""
         about = self.root / 'run.json'
         if not distributed.restarted() or not about.exists():
             return False
         try:
             return json.loads(about.read_bytes()).get('launch') == distributed.launch_id()
         except (ValueError, AttributeError):
-            logger.warning('%s cannot be read; the run starts anew', about)
+            logger.warning('%s cannot be read; starting from scratch', about)
             return False
 
     def newest_state(self) -> dict[str, Any] | None:
-        """The newest state that reads back whole, None where none was saved; damaged ones are named in the log.
+        """The newest state that can be read, None if none was saved; damaged ones are logged.
 
         Raises:
             UserError: there are states, and all are damaged.
@@ -162,10 +162,10 @@ class Experiment:
                 return _load_state(path)
             except UserError as error:
                 problems += error.problems
-                logger.warning('%s; trying the state before it', error)
+                logger.warning('%s; trying the previous state', error)
         if problems:
-            remedy = 'name weights of the run with path.pretrain_network_g, or start anew without --auto_resume'
-            raise UserError([*problems, f'{self.states}: no state there can be gone on from; {remedy}'])
+            remedy = 'set path.pretrain_network_g to weights of the run, or start over without --auto_resume'
+            raise UserError([*problems, f'{self.states}: contains no usable state; {remedy}'])
         return None
 
     def save_state(self, state: dict[str, Any]) -> None:
@@ -184,25 +184,25 @@ class Experiment:
         return sorted(states, key=lambda path: int(path.stem))
 
     def forget_after(self, iteration: int) -> None:
-        """Puts states later than `iteration` aside (among them, the next ones would be pruned as the oldest), and drops
-        later losses and validations, which will be made again, and a line cut off by a kill."""
+        """Moves states later than `iteration` aside (otherwise new ones would be pruned as the oldest), and drops later
+        losses and validations, which will be repeated, and truncated lines."""
         for path in self._saved_states():
             if int(path.stem) > iteration:
                 path.rename(path.with_suffix('.state.aside'))
-                logger.warning('%s is later than where this run goes on, and is put aside', path)
+                logger.warning('%s is later than the iteration to resume from and is moved aside', path)
         for lines in (self.metrics, self.losses):
             lines.keep(lambda entry: entry['iter'] <= iteration)
 
 
 def _load_state(path: str | Path) -> dict[str, Any]:
-    """What the file holds, and its name under 'file'."""
+    """The content of the file, with its path under 'file'."""
     state = checkpoint.load(path)
     if isinstance(state, dict) and {'iter', 'optimizers'} <= state.keys():  # BasicSR's
         return {'iter': state['iter'], 'optimizers': state['optimizers'], 'file': str(path)}
     lacking = STATE_KEYS - state.keys() if isinstance(state, dict) else STATE_KEYS
     if lacking:
         raise UserError(
-            f'{path} is no training state of aesop, it holds no {", ".join(sorted(lacking))}; '
-            'weights alone are named by path.pretrain_network_g'
+            f'{path} is not a training state of aesop: {", ".join(sorted(lacking))} missing; '
+            'for weights only, use path.pretrain_network_g'
         )
     return state | {'file': str(path)}

@@ -19,7 +19,7 @@ FORMAT = logging.Formatter('%(asctime)s %(levelname)s: %(message)s')
 
 @contextmanager
 def console(is_main: bool) -> Iterator[None]:
-    """Shows the package's messages while a run lasts: all of the main rank's, the warnings of the others."""
+    """Shows the package's messages during a run: all of the main rank, warnings of the others."""
     package = logging.getLogger('aesop')
     level = package.level
     package.setLevel(logging.INFO if is_main else logging.WARNING)
@@ -42,14 +42,14 @@ def console(is_main: bool) -> Iterator[None]:
 
 
 def _told_in_a_sentence(raised: Any) -> None:
-    """A full disk in a thread of TensorBoard's is no reason for a traceback: `Scalars` tells what is lost."""
+    """Suppresses tracebacks of disk errors in TensorBoard's thread: `Scalars` logs what is lost."""
     if not isinstance(raised.exc_value, OSError):
         threading.__excepthook__(raised)
 
 
 @contextmanager
 def own_log() -> Iterator[None]:
-    """For each of several runs of one process: what `also_to` opens inside is closed again."""
+    """Closes on exit the log files that `also_to` opened inside, for several runs in one process."""
     package = logging.getLogger('aesop')
     before = list(package.handlers)
     early = [handler for handler in before if isinstance(handler, MemoryHandler)]
@@ -64,7 +64,7 @@ def own_log() -> Iterator[None]:
 
 
 def also_to(file: Path) -> None:
-    """Writes the messages to `file` too, what was said since the run began included."""
+    """Also writes messages to `file`, including those since the start of the run."""
     package = logging.getLogger('aesop')
     file.parent.mkdir(parents=True, exist_ok=True)
     written = LogFile(file, encoding='utf-8', errors='backslashreplace')
@@ -77,7 +77,7 @@ def also_to(file: Path) -> None:
 
 
 class LogFile(logging.FileHandler):
-    """A log file on a disk that may be full: what it does not take waits in memory, and is written with later lines."""
+    """A log file that tolerates a full disk: unwritten lines are kept in memory and written later."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
         if not isinstance(sys.exc_info()[1], OSError):
@@ -100,11 +100,11 @@ def muted(name: str) -> Iterator[None]:
 
 
 class Scalars:
-    """A run's numbers: to TensorBoard in `folder` (None: not there), and to Weights & Biases.
+    """Logs scalars to TensorBoard in `folder` (None: off) and to Weights & Biases.
 
     Args:
-        first_iter: the first that will be added; what TensorBoard has from there on is hidden, not shown twice.
-        wandb: arguments of `wandb.init`; None, or where the package is not installed: not there.
+        first_iter: the first iteration to be logged; TensorBoard purges existing values from there on.
+        wandb: arguments of `wandb.init`; off if None or if the package is not installed.
     """
 
     def __init__(self, folder: Path | None, first_iter: int, wandb: dict[str, Any] | None = None) -> None:
@@ -114,7 +114,7 @@ class Scalars:
             try:
                 from wandb import init
             except ImportError:
-                logger.warning('logger.wandb: the package wandb is not installed, so nothing is logged there')
+                logger.warning('logger.wandb has no effect: the package wandb is not installed')
             else:
                 self._wandb = init(**wandb)
 
@@ -125,7 +125,7 @@ class Scalars:
             self._wandb.log(named, step=iteration)
 
     def _add_to_tensorboard(self, named: dict[str, float], iteration: int) -> None:
-        """What a full disk does not take is missing in the curves; a new file is begun with the next values."""
+        """Values that cannot be written (full disk) are lost; a new file is started with the next ones."""
         if self._folder is None:
             return
         try:
@@ -149,7 +149,7 @@ class Scalars:
 
 
 def open_scalars(options: Options, first_iter: int) -> Scalars:
-    """Where the options want a training run's numbers; only the main rank writes any."""
+    """The scalar loggers set in the options; only the main rank writes."""
     if not distributed.is_main():
         return Scalars(None, first_iter)
     wandb = options.logger.wandb
@@ -161,7 +161,7 @@ def open_scalars(options: Options, first_iter: int) -> Scalars:
 
 
 def announce(options: Options, model: Any, dataset: Any, batch_size: int) -> None:
-    """What is about to be trained. `batch_size`: samples an iteration, of all ranks."""
+    """Logs what is about to be trained. `batch_size`: samples per iteration over all ranks."""
     nets = {name: net for name, net in model._nets.items() if name != 'net_g_ema'}
     sizes = {name: sum(p.numel() for p in net.parameters()) for name, net in nets.items()}
     ranks, total = distributed.world_size(), options.train.total_iter
@@ -176,5 +176,5 @@ def announce(options: Options, model: Any, dataset: Any, batch_size: int) -> Non
     )  # fmt: skip
     if options.num_gpu not in ('auto', 0, 1, ranks):
         logger.warning(
-            'num_gpu is %d, the ranks are %d: torchrun --nproc_per_node says how many', options.num_gpu, ranks
+            'num_gpu is %d but there are %d ranks: torchrun --nproc_per_node sets the number', options.num_gpu, ranks
         )

@@ -1,4 +1,4 @@
-"""What a run needs, looked at before anything is written or trained: all that is wrong comes in one list."""
+"""Checks everything that a run needs before anything is written; all problems are reported in one list."""
 
 import inspect
 import logging
@@ -27,10 +27,10 @@ from aesop.run.logs import muted
 from aesop.utils import distributed
 from aesop.utils.checkpoint import download_advice, find_weights, load_network
 
-DATA_HELP = 'datasets/README.md says how to get the data sets; another folder is set with --set'
-WEIGHTS_HELP = 'experiments/README.md says where to get weights or how to train them'
+DATA_HELP = 'See datasets/README.md for how to get the data sets; to use another folder: --set'
+WEIGHTS_HELP = 'See experiments/README.md for how to get or train weights'
 GB = 1e9
-_DESCRIBED = 1000  # images of a set, at most, whose sizes and kinds are logged
+_DESCRIBED = 1000  # maximum number of images per set whose sizes and formats are logged
 
 logger = logging.getLogger(__name__)
 
@@ -38,19 +38,19 @@ logger = logging.getLogger(__name__)
 def prepare(
     options: Options, modes: tuple[str, ...], folder: Path, resume: bool = False, skip_bad: bool = False
 ) -> dict[str, ImageDataset]:
-    """The data sets of a run, whose key in `options.datasets` starts with one of `modes`; all that it needs is checked.
+    """Checks everything a run needs and returns its data sets, whose keys start with one of `modes`.
 
-    Of images the first and last bytes are read, of weights all: they are tried on the networks, which are built here
+    Only the first and last bytes of images are read, but weights are read and loaded into the networks, which are built
     for that and for their size.
 
     Args:
         folder: where the run will write.
-        resume: the run may go on in that folder.
-        skip_bad: whole images that cannot be used are left out of their data set, which says so in `left_out`.
+        resume: the run may continue in that folder.
+        skip_bad: skip unusable whole images, which are listed in the data set's `left_out`.
 
     Raises:
-        UserError: every file that is missing or of another network, every pair, size or scale that does not fit, a
-            disk that is too full, in one list.
+        UserError: missing or mismatched files, mismatched pairs, sizes or scales, insufficient disk space, all in one
+            list.
     """
     problems: list[str] = []
     datasets = {}
@@ -58,13 +58,13 @@ def prepare(
         if key.startswith(modes):
             with error_context(f'datasets.{key}', problems):
                 datasets[key] = _dataset(options, key, skip_bad)
-    with muted('aesop.utils.checkpoint'):  # what it has to say is said when the model loads the weights
+    with muted('aesop.utils.checkpoint'):  # logged when the model loads the weights
         networks = _networks(options, problems)
         for key, block in _blocks(options.to_dict()):
             _check_files(key, block, problems, lenient='train' not in modes)
     state = options.path.resume_state
     if state is not None and not Path(state).is_file():
-        problems.append(f'path.resume_state: there is no file {state}; correct it, or remove it to start afresh')
+        problems.append(f'path.resume_state: file {state} not found; correct it, or remove it to start from scratch')
     with error_context(str(folder), problems):
         needed = _bytes(options, networks) if 'train' in modes and 'g' in networks else (0, '')
         _check_disk(folder, *needed, resume or state is not None)
@@ -76,12 +76,12 @@ def prepare(
 
 
 def _tell(datasets: dict[str, ImageDataset]) -> None:
-    """What the data sets hold, and whether the same files are trained and tested on."""
+    """Logs the contents of the data sets, and warns if training and test sets share files."""
     known = {key: dataset for key, dataset in datasets.items() if isinstance(dataset, ImageDataset)}
     for key, dataset in known.items():
         logger.info('datasets.%s: %s', key, describe(dataset, _DESCRIBED))
         if 'train' in known and key != 'train' and (both := shared(known['train'], dataset)):
-            logger.warning('datasets.train holds files of datasets.%s too: %d, e.g. %s', key, len(both), both[0])
+            logger.warning('datasets.train and datasets.%s share %d files, e.g. %s', key, len(both), both[0])
 
 
 def _dataset(options: Options, key: str, skip_bad: bool) -> ImageDataset:
@@ -95,24 +95,24 @@ def _checked_dataset(options: Options, key: str, skip_bad: bool) -> ImageDataset
     block = options.datasets[key]
     roots = {root: block.get(root) for root in ('dataroot_gt', 'dataroot_lq')}
     missing = [
-        f'there is no folder {path}. {DATA_HELP} datasets.{key}.{root}=FOLDER'
+        f'folder {path} not found. {DATA_HELP} datasets.{key}.{root}=FOLDER'
         for root, path in roots.items()
         if path is not None and not Path(path).is_dir()
     ]
     lists = {key: block.get(key) for key in ('meta_info', 'meta_info_file')}
     missing += [
-        f'there is no file {path}. Set datasets.{key}.{name} to a list of images, or to ~ for all images of the folder'
+        f'file {path} not found. Set datasets.{key}.{name} to a list of images, or to ~ for all images of the folder'
         for name, path in lists.items()
         if path is not None and not Path(path).is_file()
     ]
     if missing:
         raise UserError(missing)
-    whole = {} if key == 'train' else {'on_error': 'skip'}  # told or left out with all the others
+    whole = {} if key == 'train' else {'on_error': 'skip'}  # reported or skipped with all others
     dataset = build_dataset(block, scale=options.scale, seed=options.manual_seed, name=key, **whole)
     if key == 'train' or not isinstance(dataset, ImageDataset):
         problems = dataset.check()
         if problems and isinstance(dataset, CropDataset) and dataset.passes_over(len(problems)):
-            logger.info('datasets.%s: on_error: skip passes over %s', key, '; '.join(capped(problems)))
+            logger.info('datasets.%s: on_error: skip ignores %s', key, '; '.join(capped(problems)))
             problems = []
     elif skip_bad:
         dataset.leave_out_unusable(lambda size: _too_small(options, key, dataset, size))
@@ -121,7 +121,7 @@ def _checked_dataset(options: Options, key: str, skip_bad: bool) -> ImageDataset
         alone = [f'{problem}; complete the folders, or see filename_tmpl' for problem in dataset.left_out.values()]
         problems = [*alone, *dataset.check(lambda size: _too_small(options, key, dataset, size))]
     if key != 'train' and isinstance(dataset, RealESRGANDataset):
-        problems.append('RealESRGANDataset has no LR images and is for training; validate on another type')
+        problems.append('RealESRGANDataset has no LR images and is for training only; use another type for validation')
     if not dataset.has_gt:
         place, metrics = metric_blocks(options, key)
         needing = [f'{place}.{name}' for name, metric in metrics.items() if METRICS.get(metric.type).needs_gt]
@@ -135,14 +135,14 @@ def _checked_dataset(options: Options, key: str, skip_bad: bool) -> ImageDataset
 
 
 def metric_blocks(options: Options, dataset: str) -> tuple[str, dict[str, MetricBlock]]:
-    """The key and the content of the `metrics:` block of `datasets.<dataset>`: its own, or else the one under `val`."""
+    """Key and content of the `metrics:` block of `datasets.<dataset>`: its own, or else the one in `val`."""
     block = options.datasets[dataset]
     own = 'metrics' in block
     return (f'datasets.{dataset}.metrics', block.metrics) if own else ('val.metrics', options.val.metrics)
 
 
 def _too_small(options: Options, key: str, dataset: ImageDataset, size: tuple[int, int]) -> list[str]:
-    """The metrics that an image of this size is too small for; of a ground truth where the data set has them."""
+    """Metrics for which an image of this size (the ground truth's, if any) is too small."""
     lr = min(size) // options.scale if dataset.has_gt else min(size)
     problems = []
     for name, block in metric_blocks(options, key)[1].items():
@@ -151,12 +151,12 @@ def _too_small(options: Options, key: str, dataset: ImageDataset, size: tuple[in
         border, least = block.get('crop_border', 0), getattr(metric, 'min_side', 1)
         if side - 2 * border < least:
             cropped = f', without crop_border {border} on each side' if border else ''
-            problems.append(f'too small for {name}: {side} pixels{cropped}, and {metric.__name__} needs {least}')
+            problems.append(f'too small for {name}: {side} pixels{cropped}, but {metric.__name__} needs {least}')
     return problems
 
 
 def _networks(options: Options, problems: list[str]) -> dict[str, nn.Module]:
-    """The networks that the run trains or evaluates; the weights that `path` names have been tried on them."""
+    """Builds the networks of the run and loads the weights in `path` into them, as a check."""
     networks = {}
     names = options.model().network_names(dict(options))
     for which in names if options.train else ('g',):
@@ -175,10 +175,10 @@ def _networks(options: Options, problems: list[str]) -> dict[str, nn.Module]:
 
 
 def _check_files(place: str, block: dict[str, Any], problems: list[str], lenient: bool) -> None:
-    """The weights that the block of a loss or metric names.
+    """Checks the weights in the block of a loss or metric.
 
     Args:
-        lenient: a file of a metric that is not there is no problem: a test run goes on without that metric.
+        lenient: ignore missing files of metrics: a test run continues without these metrics.
     """
     passed_over = Unavailable if lenient and 'metrics' in place.split('.') else ()
     load = block.get('autoencoder_load')
@@ -204,7 +204,7 @@ def _try(net: nn.Module, path: str | None, key: str, strict: bool = True) -> Non
 
 def _require_file(path: str | Path) -> None:
     if not Path(path).is_file():
-        raise Unavailable(f'there is no file {path}. {download_advice(path) or WEIGHTS_HELP}')
+        raise Unavailable(f'file {path} not found. {download_advice(path) or WEIGHTS_HELP}')
 
 
 def _blocks(block: dict[str, Any], place: str = '') -> Iterator[tuple[str, dict[str, Any]]]:
@@ -216,12 +216,12 @@ def _blocks(block: dict[str, Any], place: str = '') -> Iterator[tuple[str, dict[
 
 
 def _bytes(options: Options, networks: dict[str, nn.Module]) -> tuple[int, str]:
-    """What the checkpoints of a run take on the disk at most, and how that comes about."""
+    """Maximum disk space of a run's checkpoints, and how it is composed."""
     size = {which: sum(t.nbytes for t in net.state_dict().values()) for which, net in networks.items()}
     weights = sum(size.values()) + (size['g'] if options.train.ema_decay else 0)
     state = weights + 2 * sum(size.values())  # and Adam's two moments of each tensor
     count = ceil(options.train.total_iter / options.logger.save_checkpoint_freq)
-    states = (options.logger.keep_last or count) + 1  # the oldest goes after the newest is there
+    states = (options.logger.keep_last or count) + 1  # the oldest is removed after the newest is written
     return (count + 1) * weights + states * state, (
         f'{count} times weights of {weights / GB:.3g} GB (every {options.logger.save_checkpoint_freq} iterations), the '
         f'best weights, and {states} states of {state / GB:.3g} GB; raise logger.save_checkpoint_freq, lower '
@@ -230,14 +230,14 @@ def _bytes(options: Options, networks: dict[str, nn.Module]) -> tuple[int, str]:
 
 
 def _check_disk(folder: Path, needed: int, why: str, resume: bool) -> None:
-    """Args: needed: bytes, less what is already in `folder` where the run goes on there."""
+    """Args: needed: bytes, minus those already in `folder` if the run continues there."""
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     if not existing.is_dir():
-        raise UserError(f'{existing} is a file, and a folder is needed there: rename it, or the run')
+        raise UserError(f'{existing} is a file, but a folder is needed there: rename it or the run')
     if not os.access(existing, os.W_OK):
-        raise UserError(f'there is no permission to write into {existing}')
+        raise UserError(f'no permission to write to {existing}')
     if resume:
         needed -= sum(path.lstat().st_size for path in folder.glob('*/*') if path.suffix in ('.pth', '.state'))
     free = shutil.disk_usage(existing).free
     if needed > free:
-        raise UserError(f'{needed / GB:.3g} GB are needed and {free / GB:.3g} GB are free, for {why}')
+        raise UserError(f'{needed / GB:.3g} GB are needed but only {free / GB:.3g} GB are free, for {why}')

@@ -1,4 +1,4 @@
-"""What a run that goes on is asked to do otherwise than before: told, and refused where it makes another run of it."""
+"""Changed options of a resumed run: logged, and rejected if they make it a different run."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -13,16 +13,16 @@ ANOTHER_RUN = ('model_type', 'scale')  # and every network
 
 
 def check_changes(before: dict[str, Any], now: dict[str, Any], keep: Sequence[str] = (), force: bool = False) -> None:
-    """Tells which options are not those that the state was made with.
+    """Logs which options differ from those in the state.
 
     Args:
-        keep: networks that do not take their weights from the state, so that they, and what trains them, may differ.
-        force: go on even with another network, model or scale.
+        keep: networks that are not restored from the state, so that they and their training options may differ.
+        force: resume even with a different network, model or scale.
 
     Raises:
-        UserError: another network, model or scale, and no `force`.
+        UserError: a different network, model or scale without `force`.
     """
-    changed = {key: f'{key} was {old}, and now it is {new}' for key, old, new in _differences(before, now)}
+    changed = {key: f'{key} was {old} and is now {new}' for key, old, new in _differences(before, now)}
     kept = {*keep, *(['model_type'] if keep else [])}
     tops = {key: key.split('.')[0] for key in changed}
     dangerous = [
@@ -31,9 +31,9 @@ def check_changes(before: dict[str, Any], now: dict[str, Any], keep: Sequence[st
     if dangerous and not force:
         raise UserError(
             [
-                *(f'{changed[key]}: that is another network or another run' for key in dangerous),
-                'go on with the options that the state was made with, start from its weights with '
-                'path.pretrain_network_g, or say --force if you know that it fits',
+                *(f'{changed[key]}: that is a different network or run' for key in dangerous),
+                'resume with the options of the state, start from its weights with path.pretrain_network_g, or pass '
+                '--force if you know that it fits',
             ]
         )
     if changed and distributed.is_main():

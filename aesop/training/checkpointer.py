@@ -1,4 +1,4 @@
-"""Writes checkpoints in a thread, while training goes on."""
+"""Writes checkpoints in a background thread."""
 
 import logging
 import time
@@ -13,16 +13,16 @@ from aesop.errors import UserError
 
 logger = logging.getLogger(__name__)
 
-RETRY = 60.0  # seconds after which a save that failed is tried again
-LAST_TRIES = 10  # how often it is tried where the run ends
+RETRY = 60.0  # seconds until a failed save is retried
+LAST_TRIES = 10  # retries at the end of a run
 PATIENCE = 2 * LAST_TRIES * RETRY  # seconds that the other ranks wait for it
 
 
 class AsyncCheckpointer:
-    """One save at a time; one that fails is logged, and repeated later with the state that training has by then.
+    """One save at a time; a failed save is logged and retried later with the then current state.
 
-    What is written has to be a copy (`to_host`): training goes on changing the networks. When the process ends with an
-    error, Python's exit waits for the save that is being written.
+    Pass copies (`to_host`), since training continues to change the networks. If the process ends with an error,
+    Python's exit waits for the save in progress.
     """
 
     def __init__(self) -> None:
@@ -32,7 +32,7 @@ class AsyncCheckpointer:
         self._failed_at: float | None = None  # by time.monotonic; None: the last save is on the disk
 
     def should_retry(self) -> bool:
-        """Whether a save failed so long ago that it is time for another; says so once."""
+        """Whether it is time to retry a failed save; True only once per failure."""
         self._look([writing for writing in self._writing if writing.done()])
         due = self._failed_at is not None and time.monotonic() - self._failed_at > RETRY
         if due:
@@ -40,12 +40,12 @@ class AsyncCheckpointer:
         return due
 
     def save(self, write: Callable[[], Any]) -> None:
-        """Has `write` called in the thread, as soon as the save before has ended: memory holds one copy."""
+        """Calls `write` in the thread once the previous save has finished: only one copy is in memory."""
         self.wait()
         self._submit(write)
 
     def enqueue(self, write: Callable[[], Any]) -> None:
-        """As `save`, without waiting. No later save replaces it: if it fails, it is repeated before the next one."""
+        """Like `save`, without waiting. It is never superseded: if it fails, it is retried before the next save."""
         self._queue.append(write)
         self._submit(lambda: None)
 
@@ -59,10 +59,10 @@ class AsyncCheckpointer:
         write()
 
     def save_and_wait(self, write: Callable[[], Any], stopped: Callable[[], bool] = lambda: False) -> None:
-        """The last save of a run: tried again and again, unless `stopped` says that there is no time for it.
+        """The last save of a run, retried up to LAST_TRIES times unless `stopped` returns True.
 
         Raises:
-            UserError: it never worked.
+            UserError: all attempts failed.
         """
         for left in reversed(range(LAST_TRIES)):
             self.save(write)
@@ -71,13 +71,13 @@ class AsyncCheckpointer:
                 return
             if not left or stopped():
                 raise error
-            logger.warning('trying again in %.0f s, %d times more', RETRY, left)
+            logger.warning('retrying in %.0f s, %d attempts left', RETRY, left)
             waited_from = time.monotonic()
             while time.monotonic() - waited_from < RETRY and not stopped():
                 time.sleep(0.1)
 
     def wait(self) -> UserError | None:
-        """Waits for what is being written; returns what went wrong with it, which has been logged."""
+        """Waits for the save in progress; returns its error, which has been logged."""
         return self._look(self._writing)
 
     def _look(self, ended: list[futures.Future]) -> UserError | None:
@@ -85,16 +85,16 @@ class AsyncCheckpointer:
         for writing in ended:
             error = writing.exception()
             if error is not None and not isinstance(error, UserError):
-                raise error  # no matter of the disk
+                raise error  # not a disk problem
             self._failed_at = None if error is None else time.monotonic()
             if error is not None:
-                logger.error('%s. What was saved before is whole; training goes on, and it is tried again', error)
+                logger.error('%s. Earlier saves are intact; training continues, and the save will be retried', error)
         self._writing = [writing for writing in self._writing if writing not in ended]
         return error
 
 
 def to_host(value: Any) -> Any:
-    """A copy of nested dicts, lists and tuples, their tensors in the CPU's memory."""
+    """Copies nested dicts, lists and tuples, with tensors moved to the CPU."""
     if isinstance(value, torch.Tensor):
         return value.detach().to('cpu', copy=True)
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""Time of a run: in all, since the last log line, and the share of it spent waiting for data."""
+"""Timing of a run: total, since the last log line, and the share spent waiting for data."""
 
 import time
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from typing import Any
 
 
 class Clock:
-    """A stopwatch with laps that counts the waiting for data apart."""
+    """A stopwatch with laps that measures the time spent waiting for data."""
 
     def __init__(self, elapsed: float, iteration: int) -> None:
         now = time.perf_counter()
@@ -20,7 +20,7 @@ class Clock:
         return time.perf_counter() - self._start
 
     def waiting(self, loader: Any) -> Iterator[Any]:
-        """`loader`'s batches; the time that each is waited for is counted."""
+        """Yields the batches of `loader` and measures the time spent waiting for them."""
         batches = iter(loader)
         while True:
             before = time.perf_counter()
@@ -31,7 +31,7 @@ class Clock:
             yield batch
 
     def lap(self, iteration: int) -> tuple[float, float]:
-        """Iterations a second since the last lap, and the share of that time spent waiting for data."""
+        """Iterations per second since the last lap, and the share of the time spent waiting for data."""
         now = time.perf_counter()
         seconds, iterations, waited = now - self._lap, iteration - self._lap_iter, self._waited
         self._lap, self._lap_iter, self._waited = now, iteration, 0.0

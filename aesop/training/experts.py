@@ -1,4 +1,4 @@
-"""Experts of a mixture that are not chosen any more: told in the log, since their losses do not show it."""
+"""Warns about idle experts of a mixture, which do not show in the losses."""
 
 import logging
 import re
@@ -10,21 +10,21 @@ PATIENCE = 10  # log lines
 
 
 class IdleExperts:
-    """Looks at the logged shares of a discriminator's experts (`d_expert_00`, ...), and tells which ones are dead."""
+    """Monitors the logged shares of a discriminator's experts (`d_expert_00`, ...) and reports idle ones."""
 
     def __init__(self, patience: int = PATIENCE) -> None:
         self._patience = patience
-        self._idle: dict[str, int] = {}  # log lines in a row in which an expert was sent nothing
+        self._idle: dict[str, int] = {}  # consecutive log lines in which an expert received no tokens
 
     def look(self, values: Mapping[str, float], iteration: int) -> None:
-        """Takes note of a log line's values, of all ranks; warns once about each expert that has been idle for long."""
+        """Updates with the values of a log line, of all ranks; warns once about each expert idle for too long."""
         for name, share in values.items():
             if re.fullmatch(r'd_expert_\d+(_\w+)?', name):
                 self._idle[name] = 0 if share else self._idle.get(name, 0) + 1
         dead = [name.removeprefix('d_expert_') for name, lines in self._idle.items() if lines == self._patience]
         if dead:
             logger.warning(
-                'iteration %d: experts that were sent no part of an image for %d log lines, and learn nothing: %s. '
-                'A larger balance_weight of network_d spreads images over more experts; num_expert may be smaller',
+                'iteration %d: experts that received no part of an image for %d log lines and learn nothing: %s. '
+                'Increase balance_weight of network_d to spread images over more experts, or reduce num_expert',
                 iteration, self._patience, ', '.join(dead),
             )  # fmt: skip

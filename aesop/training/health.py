@@ -1,4 +1,4 @@
-"""Steps that were skipped because a loss or a gradient was no finite number: told, written down, counted."""
+"""Tracks steps that were skipped because a loss or gradient was not finite."""
 
 import logging
 import math
@@ -17,24 +17,24 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class Step:
-    """What there is to tell about an iteration, as long as nobody asks."""
+    """The data of an iteration, kept until its flag has been checked."""
 
     iteration: int
     images: dict[str, Any]
     terms: dict[str, Tensor]
     grad_norms: dict[str, Tensor]
     skipped: Tensor
-    copied: Any = None  # on a GPU, the event after which `skipped` holds the step's flag
+    copied: Any = None  # on a GPU, the event after which `skipped` has been copied
 
 
 class Health:
-    """Looks at a model's flag for skipped steps without making the host wait for the GPU.
+    """Checks a model's flag for skipped steps without synchronising with the GPU.
 
-    The flag is the same on all ranks, so all of them see trouble at the same iteration. On a GPU it is copied while the
-    next step is prepared and looked at one iteration later, when it has long arrived.
+    The flag is the same on all ranks, so all notice a problem at the same iteration. On a GPU it is copied in the
+    background and checked one iteration later.
 
     Attributes:
-        skips: steps skipped in a row until now.
+        skips: number of consecutive skipped steps.
     """
 
     def __init__(self, lines: JSONLWriter) -> None:
@@ -43,10 +43,10 @@ class Health:
         self.skips = 0
 
     def look(self, model: SRModel, iteration: int, images: dict[str, Any], terms: dict[str, Tensor]) -> None:
-        """Takes note of a step, and counts it or the one before it.
+        """Records a step, and counts it or the previous one.
 
         Args:
-            images: what tells which images this rank's batch was made of: their indices and names.
+            images: identifies the images in this rank's batch by indices and names.
             terms: the loss terms of the step.
         """
         step = Step(iteration, images, terms, model.grad_norms, model.skipped)
@@ -67,7 +67,7 @@ class Health:
         self.skips, self._last = 0, None
 
     def _tell(self, step: Step) -> None:
-        """Writes down what every rank saw, and says who saw what."""
+        """Writes the terms and images of all ranks to the file, and logs which terms were not finite where."""
         mine = {
             'images': {
                 key: value.tolist() if isinstance(value, Tensor) else value for key, value in step.images.items()

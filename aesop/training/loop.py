@@ -37,30 +37,30 @@ from aesop.utils.devices import peak_memory
 
 logger = logging.getLogger(__name__)
 
-SLOW_DATA = 0.1  # share of the time, above which waiting for data is told
+SLOW_DATA = 0.1  # share of time spent waiting for data above which a warning is logged
 
 
 def train(
     options: Options, device: torch.device, auto_resume: bool = False, force: bool = False, debug: bool = False
 ) -> int:
-    """Trains as `options` say; returns the exit code: 0 done, 3 stopped by a signal after saving.
+    """Runs training; returns the exit code: 0 done, 3 stopped by a signal after saving.
 
     Args:
-        auto_resume: go on from the newest good state of this run, where there is one.
-        force: go on from a state although the options name another network or scale than it was made with.
-        debug: a trial of everything: few iterations are set by the caller, validation looks at two images a set.
+        auto_resume: resume from the newest valid state of this run, if there is one.
+        force: resume even if the options have a different network or scale than the state.
+        debug: a short trial run: the caller sets few iterations, validation uses two images per set.
 
     Raises:
-        UserError: something is missing or does not fit; nothing has been written then.
+        UserError: something is missing or inconsistent; nothing has been written.
     """
     experiment = Experiment(options)
     goes_on = auto_resume or distributed.restarted()
     datasets = distributed.on_all(lambda: preflight.prepare(options, ('train', 'val'), experiment.root, goes_on))
     training_set = datasets.pop('train')
-    seed_everything(options.manual_seed)  # the same on every rank: the networks must start alike
+    seed_everything(options.manual_seed)  # the same on every rank, for identical initial weights
     state, keep = distributed.on_main(lambda: experiment.find_state(auto_resume))
     model = build_model(options, device, state and state.get('model'))
-    metrics = build_metrics(options, datasets, device, missing={})  # without those that cannot be had here
+    metrics = build_metrics(options, datasets, device, missing={})  # without unavailable ones
 
     degrade = build_degradation(options, device) if isinstance(training_set, RealESRGANDataset) else None
     run = TrainingRun(options, model, experiment, datasets, metrics, degrade, limit=2 if debug else None)
@@ -74,7 +74,7 @@ def train(
 
 
 class TrainingRun:
-    """A model, its position in the run, and what has to happen at which iteration."""
+    """A model, its position in the run, and the actions due at each iteration."""
 
     def __init__(
         self,
@@ -94,7 +94,7 @@ class TrainingRun:
         self.degrade = degrade
         self.limit = limit
         self.iter = 0
-        self.samples = 0  # seen until now by all ranks: where the stream of training samples goes on
+        self.samples = 0  # seen so far by all ranks: the position in the stream of training samples
         self.elapsed = 0.0  # seconds, over all interruptions
         self.best: dict[str, Any] = {}
         self.checkpointer = AsyncCheckpointer()
@@ -103,17 +103,17 @@ class TrainingRun:
         self._saved_at = time.monotonic()
         self._went_back = False
         self._experts = IdleExperts()
-        self._slow_laps = 0  # log lines in a row with much waiting for data
+        self._slow_laps = 0  # consecutive log lines with slow data loading
 
     def loop(self, training_set: Any) -> int:
-        """Trains to the end or to a signal; returns the exit code.
+        """Trains until the end or a signal; returns the exit code.
 
         Raises:
-            RunEnded: losses or gradients are no finite numbers, and going back did not help.
+            RunEnded: losses or gradients are not finite, and restoring the last state did not help.
         """
         first, total = self.iter, self.options.train.total_iter
         if isinstance(training_set, ImageDataset):
-            training_set.open()  # it may decode all images: an interrupt ends that at once
+            training_set.open()  # may decode all images; can be interrupted
         announce(self.options, self.model, training_set, self._batch_size() * distributed.world_size())
         self._clock = Clock(self.elapsed, self.iter)
         self.scalars = open_scalars(self.options, self.iter + 1)
@@ -134,16 +134,17 @@ class TrainingRun:
                 self.save(stop, last=True)
         self.scalars.close()
         if self._out_of_patience():
-            logger.info('ended at iteration %d: no validation has beaten that at %d', self.iter, self.best['iter'])
+            best = self.best['iter']
+            logger.info('stopped early at iteration %d: no improvement since the validation at %d', self.iter, best)
             return DONE
         if self.iter < total:
-            logger.info('stopped by a signal at iteration %d, saved; go on with --auto_resume', self.iter)
+            logger.info('stopped by a signal at iteration %d, saved; resume with --auto_resume', self.iter)
             return STOPPED
         logger.info('done: %d iterations in %s', total, timedelta(seconds=round(self._clock.elapsed)))
         return DONE
 
     def _train(self, loader: Any, stop: list[int], bar: tqdm) -> bool:
-        """Iterations until the end or a signal, or, which gives False, until too many had to be skipped."""
+        """Trains until the end or a signal; returns False if too many steps in a row were skipped."""
         total, batch_size = self.options.train.total_iter, self._batch_size() * distributed.world_size()
         for batch in self._clock.waiting(loader):
             self.iter += 1
@@ -164,7 +165,7 @@ class TrainingRun:
             if stopping or self._out_of_patience():
                 break
             checkpoint_due = self.iter < total and self._due(self.options.logger.save_checkpoint_freq)
-            if (checkpoint_due or save_now) and not self.health.skips:  # the last good state is from before them
+            if (checkpoint_due or save_now) and not self.health.skips:  # keep the last good state from before the skips
                 self.save(stop, weights=checkpoint_due)
         return True
 
@@ -184,25 +185,25 @@ class TrainingRun:
         )
 
     def _batch_size(self) -> int:
-        """Samples that a rank takes in an iteration."""
+        """Samples per rank and iteration."""
         return self.options.datasets['train'].batch_size_per_gpu * self.options.train.accumulate
 
     def _go_back(self) -> None:
-        """Once, to the last good state; the samples go on, since the same ones would end in the same way."""
+        """Restores the last good state, once; continues with new samples, since the same ones would fail again."""
         why = (
-            f'{self.health.skips} iterations in a row up to {self.iter} had losses or gradients that are not finite '
-            f'({self.experiment.skipped.path} says which)'
+            f'{self.health.skips} consecutive iterations up to {self.iter} had losses or gradients that are not finite '
+            f'(listed in {self.experiment.skipped.path})'
         )
         self.checkpointer.wait()
         state = None if self._went_back else distributed.on_main(self.experiment.newest_state)
         if state is None:
-            again = ', again after going back' if self._went_back else ', and there is no state to go back to'
+            again = ', again after restoring a state' if self._went_back else ', and there is no state to restore'
             raise RunEnded(
-                f'{why}{again}. Lower the learning rates, set train.grad_clip_norm, or look at the images named there; '
-                '--auto_resume goes on from what was saved before'
+                f'{why}{again}. Lower the learning rates, set train.grad_clip_norm, or check the images listed there; '
+                '--auto_resume continues from the last save'
             )
         if distributed.is_main():
-            logger.warning('%s: going back', why)
+            logger.warning('%s: restoring the last state', why)
         self._went_back = True
         samples, elapsed = self.samples, self._clock.elapsed
         self.load_state(state)
@@ -214,7 +215,7 @@ class TrainingRun:
         self.scalars = open_scalars(self.options, self.iter + 1)
 
     def validate(self) -> None:
-        """Evaluates every validation set, writes the numbers, keeps the best weights by the first metric of the
+        """Evaluates all validation sets, writes the metrics, and keeps the best weights by the first metric of the
         first set."""
         folder = self.experiment.root / 'visualization'
         values = {}
@@ -240,13 +241,13 @@ class TrainingRun:
         self._keep_best(values)
 
     def _out_of_patience(self) -> bool:
-        """Whether `val.patience` validations in a row have not beaten the best one."""
+        """Whether the last `val.patience` validations did not improve on the best one."""
         if self.options.val.patience is None or 'iter' not in self.best:
             return False
         return self.iter - self.best['iter'] >= self.options.val.patience * self.options.val.val_freq
 
     def _validate_or_save(self, stop: list[int]) -> None:
-        """Validates; where that ends in a user's mistake, which all ranks are told, what was trained is saved first."""
+        """Validates; on a UserError, which is raised on all ranks, the state is saved first."""
         try:
             self.validate()
         except UserError:
@@ -254,12 +255,12 @@ class TrainingRun:
             raise
 
     def save(self, stop: list[int], weights: bool = True, last: bool = False) -> None:
-        """Hands the state, to which every rank contributes its own, to the checkpointer.
+        """Gathers the state from all ranks and passes it to the checkpointer.
 
         Args:
-            stop: signals received; a second one ends the waiting for space on the disk.
-            weights: beside the state write the weights to publish.
-            last: wait until they are written.
+            stop: signals received; a second one stops waiting for disk space.
+            weights: also write the weights to publish.
+            last: wait until everything is written.
         """
         random_states = distributed.gather(random_state(), everywhere=False)
         pools = distributed.gather(self.degrade.state_dict() if self.degrade else {}, everywhere=False)
@@ -292,7 +293,7 @@ class TrainingRun:
             distributed.barrier(timeout=PATIENCE)
 
     def _wants_to_save(self) -> bool:
-        """Whether this rank asks for a state between those that the iterations bring: the clock is the main one's."""
+        """Whether this rank requests a save by elapsed time; only the main rank's clock counts."""
         minutes = self.options.logger.save_checkpoint_minutes
         if not distributed.is_main():
             return False
@@ -302,18 +303,18 @@ class TrainingRun:
         return self.checkpointer.should_retry() or due
 
     def load_state(self, state: dict[str, Any], keep: Sequence[str] = (), force: bool = False) -> None:
-        """Goes on from a state that `save` wrote.
+        """Resumes from a state written by `save`.
 
         Args:
-            keep: networks that do not take their weights from it, e.g. 'network_d'.
-            force: also where the options name another network or scale than those the state was made with.
+            keep: networks that are not restored from it, e.g. 'network_d'.
+            force: even if the options have a different network or scale than the state.
 
         Raises:
-            UserError: it is the state of another run.
+            UserError: the state belongs to a different run.
         """
         total, rank, count = self.options.train.total_iter, distributed.rank(), distributed.world_size()
         if state['iter'] > total:
-            beyond = f'it is of iteration {state["iter"]}, beyond train.total_iter {total}: raise that'
+            beyond = f'it is from iteration {state["iter"]}, beyond train.total_iter {total}: increase total_iter'
             raise UserError(f'{state["file"]}: {beyond}')
         if 'optimizers' in state:
             take_over(state, self.model, keep)
@@ -334,17 +335,17 @@ class TrainingRun:
             seed_everything(self.options.manual_seed, self.iter, rank)
             pool = share_out(state['pools'], rank, count)
             logger.info(
-                'the state was saved by %d ranks, now there are %d: training goes on with sample %d, random generators '
-                'are seeded anew from seed, iteration and rank, and pools of pairs are shared out',
+                'the state was saved by %d ranks, now there are %d: training continues with sample %d, random '
+                'generators are reseeded from seed, iteration and rank, and pools of pairs are redistributed',
                 ranks, count, self.samples,
             )  # fmt: skip
         if self.degrade is not None:
             self.degrade.load_state_dict(pool)
-        kept = f', with the weights of {", ".join(keep)} as they are' if keep else ''
-        logger.info('going on from iteration %d (%s)%s', self.iter, state['file'], kept)
+        kept = f', keeping the weights of {", ".join(keep)}' if keep else ''
+        logger.info('resuming from iteration %d (%s)%s', self.iter, state['file'], kept)
 
     def _due(self, every: int | None, start: int = 0) -> bool:
-        """Whether something that happens every N iterations, and at the end, happens now (None: never)."""
+        """Whether an action due every `every` iterations (None: never), and at the end, is due now."""
         if every is None:
             return False
         return self.iter == self.options.train.total_iter or (self.iter >= start and self.iter % every == 0)
@@ -367,7 +368,7 @@ class TrainingRun:
         if distributed.is_main():
             self._experts.look(values, self.iter)
         self._slow_laps = self._slow_laps + 1 if waited > SLOW_DATA else 0
-        if self._slow_laps == 2 and distributed.is_main():  # the first one has the workers' start in it
+        if self._slow_laps == 2 and distributed.is_main():  # the first one includes starting the workers
             advice = waiting_advice(self.options.datasets['train'])
             logger.warning('%.0f %% of the time is spent waiting for data: in datasets.train, %s', 100 * waited, advice)
 

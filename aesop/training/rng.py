@@ -1,4 +1,4 @@
-"""The random generators of a rank: seeded, taken down for a state file, put back."""
+"""The random generators of a rank: seeding, saving, restoring."""
 
 import random
 from typing import Any
@@ -8,7 +8,7 @@ import torch
 
 
 def seed_everything(*seed: int) -> None:
-    """Seeds all generators; several numbers, e.g. of the run, an iteration and a rank, make one seed."""
+    """Seeds all generators; several numbers, e.g. of run, iteration and rank, are combined into one seed."""
     number = seed[0] if len(seed) == 1 else int(np.random.SeedSequence(seed).generate_state(1)[0])
     random.seed(number)
     np.random.seed(number)
@@ -16,7 +16,7 @@ def seed_everything(*seed: int) -> None:
 
 
 def random_state() -> dict[str, Any]:
-    """This rank's generators, as tensors and numbers (a state file holds no pickled objects)."""
+    """The state of this rank's generators as tensors and numbers (state files contain no pickled objects)."""
     _, keys, position, has_gauss, gauss = np.random.get_state()
     state = {'torch': torch.get_rng_state(), 'python': random.getstate()}
     state['numpy'] = ('MT19937', keys.tolist(), position, has_gauss, gauss)

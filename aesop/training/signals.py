@@ -1,4 +1,4 @@
-"""How a run is told to save and end: by SIGTERM, SIGINT (Ctrl-C) or SIGUSR1 (SLURM's, before the time is up)."""
+"""Signals that make a run save and stop: SIGTERM, SIGINT (Ctrl-C), SIGUSR1 (from SLURM, before the time limit)."""
 
 import signal
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ STOP = tuple(getattr(signal, name) for name in ('SIGTERM', 'SIGINT', 'SIGUSR1') 
 
 @contextmanager
 def stop_signals() -> Iterator[list[int]]:
-    """Collects these signals, so that the loop can save and end at the next step."""
+    """Collects these signals, so that the loop can save and stop at the next step."""
     received: list[int] = []
     previous = {number: signal.signal(number, lambda got, _: received.append(got)) for number in STOP}
     try:

@@ -222,7 +222,7 @@ def test_one_command_evaluates_many_networks(folder, bicubic, capsys):
         torch.save({'params': build_network(G).state_dict()}, f'{name}.pth')
     assert test(bicubic) == 0
     assert test(bicubic, '--weights', 'one=a.pth', 'none=c.pth', 'two=b.pth') == 2  # one is not there
-    assert 'there is no file c.pth' in capsys.readouterr().err and not Path('results/none').exists()
+    assert 'file c.pth not found' in capsys.readouterr().err and not Path('results/none').exists()
     assert means('one') == means('tiny') != means('two')
 
     Path('other.yml').write_text(
@@ -322,7 +322,7 @@ def test_images_too_small_for_a_metric_are_told_before_the_run(folder, bicubic, 
     bicubic['val']['metrics']['ssim'] = {'type': 'calculate_ssim', 'crop_border': 32}
     assert test(bicubic) == 2
     (line, *_) = capsys.readouterr().err.splitlines()
-    assert 'val/0.png: too small for ssim: 72 pixels, without crop_border 32 on each side, and SSIM needs 11' in line
+    assert 'val/0.png: too small for ssim: 72 pixels, without crop_border 32 on each side, but SSIM needs 11' in line
     assert not Path('results').exists()
 
 

@@ -61,9 +61,9 @@ def test_auto_resume_prefers_the_runs_own_progress_to_the_named_state(folder, op
     with monkeypatch.context() as patch:
         stop_at(patch, 3)
         assert train(options, '--auto_resume') == 3
-    assert 'going on from iteration 2 (experiments/first' in capsys.readouterr().out
+    assert 'resuming from iteration 2 (experiments/first' in capsys.readouterr().out
     assert train(options, '--auto_resume') == 0
-    assert 'going on from iteration 5 (experiments/tiny' in capsys.readouterr().out
+    assert 'resuming from iteration 5 (experiments/tiny' in capsys.readouterr().out
     assert same(weights(), weights('first'))
 
 
@@ -148,7 +148,7 @@ def test_another_seed_is_said(folder, options, capsys):
     options['manual_seed'] = 8
     options['train']['total_iter'] = 8
     assert train(options, '--auto_resume') == 0
-    assert 'manual_seed was 7, and now it is 8' in capsys.readouterr().out
+    assert 'manual_seed was 7 and is now 8' in capsys.readouterr().out
 
 
 @pytest.mark.parametrize('cut', ['{"iter": 3, "da', '{"iter": 6, "datasets": {}}'])
@@ -180,7 +180,7 @@ def test_a_state_cut_off_anywhere_is_named_and_passed_over(two_states, caplog):
         two_states[1].write_bytes(whole[: len(whole) * tenth // 10])
         caplog.clear()
         assert experiment().newest_state()['iter'] == 2
-        assert '4.state is damaged' in caplog.text and 'trying the state before it' in caplog.text
+        assert '4.state is damaged' in caplog.text and 'trying the previous state' in caplog.text
 
 
 def test_a_flipped_bit_is_noticed_wherever_it_matters(two_states, caplog):
@@ -225,7 +225,7 @@ def test_the_state_of_another_run_is_noticed(folder, options, capsys):
     assert train(options) == 0
     shutil.copy('experiments/other/training_states/6.state', 'experiments/tiny/training_states/6.state')
     assert train(options, '--auto_resume') == 2
-    assert 'num_feat was 12, and now it is 8: that is another network' in capsys.readouterr().err
+    assert 'num_feat was 12 and is now 8: that is a different network' in capsys.readouterr().err
     assert train(options, '--auto_resume', '--force') == 2
     assert 'the state does not match this net_g' in capsys.readouterr().err
 
@@ -236,7 +236,7 @@ def test_force_goes_on_with_changed_options_that_fit(folder, options, capsys):
     assert train(options, '--auto_resume') == 2
     assert 'model_type was SRModel' in capsys.readouterr().err
     assert train(options, '--auto_resume', '--force') == 0
-    assert 'train.total_iter was 6, and now it is 8' in capsys.readouterr().out
+    assert 'train.total_iter was 6 and is now 8' in capsys.readouterr().out
 
 
 def test_on_another_number_of_ranks_the_samples_go_on(folder, options, monkeypatch, capsys):
@@ -253,7 +253,7 @@ def test_on_another_number_of_ranks_the_samples_go_on(folder, options, monkeypat
         SRModel, 'step', lambda self, batch, n: (seen.append(batch['index'].tolist()), step(self, batch, n))[1]
     )
     assert train(options, '--auto_resume') == 0
-    assert 'saved by 2 ranks, now there are 1: training goes on with sample 16' in capsys.readouterr().out
+    assert 'saved by 2 ranks, now there are 1: training continues with sample 16' in capsys.readouterr().out
     order = [np.random.default_rng((7, epoch, 1)).permutation(6) for epoch in range(4)]
     samples = np.concatenate(order)[16:24].reshape(2, 4).tolist()
     assert seen == samples  # no image of the epoch is seen twice or left out
@@ -371,9 +371,9 @@ def test_numbers_that_go_wrong(folder, options, monkeypatch, capsys, first, coun
     (rank,) = lines[0]['ranks']
     assert len(rank['images']['index']) == 2 and rank['terms']['l_sad'] == 'nan' and 'optim_g' in rank['grad_norms']
     assert f'iteration {first} was skipped (1 in a row): l_sad nan on rank 0' in said
-    assert ('going on from iteration 2 ' in said) == (count >= 3 and first == 4)
+    assert ('resuming from iteration 2 ' in said) == (count >= 3 and first == 4)
     if code:
-        assert ('again after going back' in said) == (first == 4)
+        assert ('again after restoring a state' in said) == (first == 4)
         assert 'train.grad_clip_norm' in said and 'Traceback' not in said
     else:
         assert all(tensor.isfinite().all() for tensor in weights()['params'].values())
@@ -401,7 +401,7 @@ def test_what_is_no_file_in_a_files_place_is_told(folder, options, capsys):
         path.rename('aside')
         ODD[kind](path)
         assert train(options, '--auto_resume') == 2, (name, kind)
-        assert f'{path}: a folder, a FIFO or a link to nothing is where a file belongs' in capsys.readouterr().err
+        assert f'{path}: expected a file, found a folder, a FIFO or a broken link' in capsys.readouterr().err
         path.rmdir() if kind == 'folder' else path.unlink()
         Path('aside').rename(path)
 
@@ -413,7 +413,7 @@ def test_a_state_that_is_no_file_is_passed_over(kind, folder, options, capsys):
     path.unlink()
     ODD[kind](path)
     assert train(options, '--auto_resume') == 0
-    assert 'trying the state before it' in capsys.readouterr().out
+    assert 'trying the previous state' in capsys.readouterr().out
     assert path.is_file() and path.with_suffix('.state.aside') in path.parent.iterdir()
 
 

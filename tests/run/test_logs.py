@@ -49,7 +49,7 @@ def test_without_the_package_one_line_says_so(run, monkeypatch, caplog):
     monkeypatch.setitem(sys.modules, 'wandb', None)
     assert run() == 0
     assert [r.message for r in caplog.records if 'wandb' in r.message] == [
-        'logger.wandb: the package wandb is not installed, so nothing is logged there'
+        'logger.wandb has no effect: the package wandb is not installed'
     ]
 
 

@@ -183,7 +183,7 @@ MISTAKES = {
     'a state of another optimiser': (resumes(train__optim_g={'type': 'SGD', 'lr': 0.1}), 'optim_g was SGD', 'Adam'),
     'a state beyond the end': (resumes_from(lambda o: state(o, iter=9)), 'iteration 9', 'total_iter 6'),
     'weights for a state': (resumes_from(lambda o: network('other.state')), 'other.state', 'pretrain_network_g'),
-    'a list for a state': (resumes_from(lambda o: torch.save([1, 2], 'other.state')), 'other.state is no training'),
+    'a list for a state': (resumes_from(lambda o: torch.save([1, 2], 'other.state')), 'other.state is not a training'),
     'a state that runs code': (resumes_from(lambda o: malicious('other.state')), 'other.state is refused', 'mkdir'),
     'a state that is a web page': (resumes_from(lambda o: garbage('other.state')), 'other.state is damaged'),
 }  # fmt: skip
@@ -310,7 +310,7 @@ def test_a_disk_too_full_for_the_checkpoints_is_told_with_the_numbers(folder, op
     (line,) = fails(options, capsys)
     g = sum(t.nbytes for t in build_network(G).state_dict().values())
     needed = 10_001 * 2 * g + 4 * (2 + 2) * g  # weights and their average; those and two moments in four states
-    assert f'experiments/tiny: {needed / 1e9:.3g} GB are needed and 0.1 GB are free' in line
+    assert f'experiments/tiny: {needed / 1e9:.3g} GB are needed but only 0.1 GB are free' in line
     assert 'logger.save_checkpoint_freq' in line and 'logger.keep_last' in line
 
 

@@ -14,10 +14,10 @@ def test_what_the_sets_hold_is_logged_and_files_that_are_in_both_are_told(folder
     preflight.prepare(load_options(options), ('train', 'val'), Path('experiments/tiny'))
     assert 'datasets.train: BicubicImageDataset "train": 6 images, height x width gt 72x80 (6 PNG RGB)' in caplog.text
     assert 'datasets.val: BicubicImageDataset "textures": 3 images' in caplog.text
-    assert 'holds files of' not in caplog.text
+    assert ' share ' not in caplog.text
     (folder / 'train/copy.png').symlink_to(folder / 'val/1.png')
     preflight.prepare(load_options(options), ('train', 'val'), Path('experiments/tiny'))
-    assert 'datasets.train holds files of datasets.val too: 1, e.g. val/1.png' in caplog.text
+    assert 'datasets.train and datasets.val share 1 files, e.g. val/1.png' in caplog.text
 
 
 def test_many_bad_images_are_counted_and_not_passed_over(folder, options):
@@ -44,7 +44,7 @@ def test_weights_of_losses_and_lists_are_missing_together_with_all_else(folder, 
     with pytest.raises(UserError) as error:
         preflight.prepare(load_options(options), ('train', 'val'), Path('experiments/tiny'))
     lists, weights, vgg = error.value.problems
-    assert lists.startswith('datasets.train: there is no file list.txt. Set datasets.train.meta_info to')
+    assert lists.startswith('datasets.train: file list.txt not found. Set datasets.train.meta_info to')
     assert weights.endswith('Get it with `aesop download RealESRGAN_x4plus`')
     assert vgg.startswith('train.perceptual_opt.vgg_weights: the weights of vgg19 could not be downloaded')
     assert '`aesop download VGG19`' in vgg

@@ -49,7 +49,7 @@ def test_weights_and_optimisers_are_taken_over(trained, adversarial, reverse, tm
     model = build_model(load_options(adversarial), 'cpu')
     with caplog.at_level('INFO'):
         take_over({**checkpoint.load(file), 'file': str(file)}, model)
-    told = caplog.text.partition('is of BasicSR: taken over are ')[2].partition('; not the random generators')[0]
+    told = caplog.text.partition('was saved by BasicSR: restored ')[2].partition('; not the random generators')[0]
     assert set(told.split(', ')) == {'net_g', 'optim_g', 'net_g_ema', 'net_d', 'optim_d'}
     batch = {'lq': torch.rand(2, 3, 8, 8), 'gt': torch.rand(2, 3, 32, 32)}
     for each in (trained, model):
@@ -64,7 +64,7 @@ def test_a_run_goes_on_from_it(folder, adversarial, trained, caplog, capsys):
     adversarial['path']['resume_state'] = 'experiments/basicsr/training_states/2.state'
     adversarial['train']['total_iter'] = 4
     assert train(adversarial) == 0
-    assert '2.state is of BasicSR: taken over are net_g' in capsys.readouterr().out
+    assert '2.state was saved by BasicSR: restored net_g' in capsys.readouterr().out
     assert weights(iteration=4)
 
 
@@ -76,8 +76,8 @@ def test_what_does_not_fit_is_said(trained, adversarial, tmp_path, caplog):
     model = build_model(load_options(adversarial), 'cpu')
     with caplog.at_level('INFO'):
         take_over({**checkpoint.load(file), 'file': str(file)}, model)
-    assert 'optim_g, which starts afresh (it is not of SGD)' in caplog.text
+    assert 'optim_g, which starts fresh (it is not of SGD)' in caplog.text
     assert 'net_d_2.pth not found' in caplog.text
     (tmp_path / 'basicsr/models/net_g_2.pth').unlink()
-    with pytest.raises(checkpoint.UserError, match='net_g_2.pth not found: a state of BasicSR holds no weights'):
+    with pytest.raises(checkpoint.UserError, match='net_g_2.pth not found: BasicSR states contain no weights'):
         take_over({**checkpoint.load(file), 'file': str(file)}, model)

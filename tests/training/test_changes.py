@@ -10,13 +10,13 @@ def test_harmless_changes_are_listed(caplog):
     check_changes(BEFORE, BEFORE)
     assert caplog.text == ''
     check_changes(BEFORE, BEFORE | {'train': {'lr': 0.2, 'ema': 1}})
-    assert 'train.lr was 0.1, and now it is 0.2; train.ema was None, and now it is 1' in caplog.text
+    assert 'train.lr was 0.1 and is now 0.2; train.ema was None and is now 1' in caplog.text
 
 
 @pytest.mark.parametrize(('change', 'said'), [
-    ({'scale': 2}, 'scale was 4, and now it is 2'),
+    ({'scale': 2}, 'scale was 4 and is now 2'),
     ({'model_type': 'AEModel'}, 'model_type was SRModel'),
-    ({'network_g': {'type': 'RRDBNet', 'num_feat': 16}}, 'network_g.num_feat was 8, and now it is 16'),
+    ({'network_g': {'type': 'RRDBNet', 'num_feat': 16}}, 'network_g.num_feat was 8 and is now 16'),
     ({'network_d': {'type': 'UNetDiscriminatorSN'}}, 'network_d was None'),
 ])  # fmt: skip
 def test_another_run_needs_force(change, said, caplog):

@@ -13,7 +13,7 @@ def test_an_expert_is_told_when_it_has_been_idle_for_long(caplog):
         experts.look({'d_expert_00': 0.0, 'd_expert_01': 1.0, 'l_g_gan': 0.0}, iteration)
     (record,) = caplog.records
     assert (
-        'iteration 5: experts that were sent no part of an image for 3 log lines, and learn nothing: 00.'
+        'iteration 5: experts that received no part of an image for 3 log lines and learn nothing: 00.'
         in record.getMessage()
     )
 

@@ -137,7 +137,7 @@ def test_a_damaged_state_is_passed_over(folder, options, monkeypatch, capsys):
     newest.write_bytes(newest.read_bytes()[:2000])
     assert train(options, '--auto_resume') == 0
     output = capsys.readouterr().out
-    assert '5.state' in output and 'going on from iteration 4' in output
+    assert '5.state' in output and 'resuming from iteration 4' in output
     assert same(weights(), weights('whole'))
 
 
@@ -147,7 +147,7 @@ def test_a_worker_that_torchrun_restarts_resumes_its_own_run_and_no_other(folder
         assert train(options) == 3
     monkeypatch.setenv('TORCHELASTIC_RESTART_COUNT', '1')
     assert train(options) == 0
-    assert 'going on from iteration 3' in capsys.readouterr().out
+    assert 'resuming from iteration 3' in capsys.readouterr().out
     monkeypatch.setenv('TORCHELASTIC_RUN_ID', 'another launch')
     assert train(options) == 0
     assert 'going on' not in capsys.readouterr().out
@@ -298,7 +298,7 @@ def test_a_bad_image_ends_a_run_or_is_skipped(folder, options, capsys, cache):
     options['datasets']['train']['on_error'] = 'skip'
     assert train(options) == 0
     said = capsys.readouterr().out
-    assert 'on_error: skip passes over train/3.png' in said and said.count('skipped (1 of at most 1): train/3.png') == 1
+    assert 'on_error: skip ignores train/3.png' in said and said.count('skipped (1 of at most 1): train/3.png') == 1
     Path('train/2.png').write_bytes(b'')
     assert train({**options, 'name': 'worse'}) == 2
     said = capsys.readouterr().err
@@ -313,7 +313,7 @@ def test_a_run_that_does_not_get_better_ends(folder, options, monkeypatch):
     state = torch.load(folder / 'experiments/tiny/training_states/3.state', weights_only=True)
     assert (state['iter'], state['best']['iter']) == (3, 1)
     assert (
-        'ended at iteration 3: no validation has beaten that at 1'
+        'stopped early at iteration 3: no improvement since the validation at 1'
         in next((folder / 'experiments/tiny').glob('*.log')).read_text()
     )
 

@@ -36,7 +36,7 @@ def test_a_nan_and_a_kill_of_one_rank(faulty):
     line, *_ = Path('experiments/tiny/skipped.jsonl').read_text().splitlines()
     assert [rank['terms']['l_pix'] == 'nan' for rank in json.loads(line)['ranks']] == [False, True]
     assert 'exitcode: -9' in said and 'rank 0 ends: RuntimeError' in said
-    assert said.count('going on from iteration 2 (experiments/tiny/training_states/2.state)') == 1
+    assert said.count('resuming from iteration 2 (experiments/tiny/training_states/2.state)') == 1
     state = torch.load('experiments/tiny/training_states/6.state', weights_only=True)
     assert all(tensor.isfinite().all() for tensor in state['model']['net_g'].values())
 
