@@ -22,6 +22,7 @@ from tempfile import TemporaryDirectory
 import torch
 from torch import Tensor
 
+from aesop.benchmarks import measure
 from aesop.benchmarks.lifelike import vgg_state
 from aesop.benchmarks.measure import Row, Table, in_own_process, peak_rss, timed
 from aesop.evaluation.tiling import is_out_of_memory
@@ -29,7 +30,6 @@ from aesop.models import build_model
 from aesop.options import Options, load_options
 from aesop.run.logs import muted
 from aesop.utils import checkpoint
-from aesop.utils.console import say
 from aesop.utils.devices import find_device
 from aesop.utils.recipes import recipe
 
@@ -49,14 +49,19 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     args.opt, args.device = str(recipe(args.opt)), str(find_device(args.device))
+    tables = []
     with TemporaryDirectory() as folder:
         for variant in ([], *args.variant):
             overrides = untrained(args.opt, [*args.set, *variant], Path(folder))
-            report(args, overrides, ' '.join(variant) or 'the options as they are')
+            tables.append(table(args, overrides, ' '.join(variant) or 'the options as they are'))
+    about = measure.environment(args.device) | {'device': args.device, 'options': Path(args.opt).name}
+    title, text = __doc__.split('\n\n', 1)
+    text = text.partition('\n\n')[2].strip()  # without the command line, which stands below
+    measure.write(args.output, 'batch-size', args.command, about, title.partition('.')[0], text, tables)
 
 
-def report(args: argparse.Namespace, overrides: list[str], title: str) -> None:
-    """Prints the table of one variant and the batch that it advises."""
+def table(args: argparse.Namespace, overrides: list[str], title: str) -> Table:
+    """What each batch takes that was tried, and the batch that this advises."""
     limit = args.limit_gb * GB if args.limit_gb else free_memory(args.device)
     rows: dict[int, Row] = {}
 
@@ -67,12 +72,12 @@ def report(args: argparse.Namespace, overrides: list[str], title: str) -> None:
         return row is not None
 
     best = largest(fits, args.most)
-    text = f'{args.device}, at most {limit / GB:.3g} GB'
-    say(Table(title, [rows[batch] for batch in sorted(rows)], text).markdown())
-    if best:
-        say(f'\ndatasets.train.batch_size_per_gpu: {best}\n')
-    else:
-        say('\nNot even a batch of 1 fits: try network_g.use_checkpoint, runtime.precision or a smaller gt_size.\n')
+    advice = f'datasets.train.batch_size_per_gpu: {best}' if best else TOO_LITTLE
+    text = f'At most {limit / GB:.3g} GB. {advice}'
+    return Table(title, [rows[batch] for batch in sorted(rows)], text)
+
+
+TOO_LITTLE = 'Not even a batch of 1 fits: try network_g.use_checkpoint, runtime.precision or a smaller gt_size.'
 
 
 def largest(fits: Callable[[int], bool], most: int) -> int:

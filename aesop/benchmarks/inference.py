@@ -55,6 +55,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--tile', type=int, default=128, help='side of a tile in LR pixels')
     parser.add_argument('--overlap', type=int, default=16, help='LR pixels around a tile')
     parser.add_argument('--rounds', type=int, default=3, help='how often each variant is timed, after a first time')
+    parser.add_argument('--rates', type=float, default=0.25, help='seconds for each of the rates of products')
     parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
 
 
@@ -95,7 +96,7 @@ class Case:
 
 def run(args: argparse.Namespace) -> None:
     kind = torch.device(args.device).type
-    file = args.opt or str(recipe(f'test_aesop_{args.backbone}.yml'))
+    file = str(recipe(args.opt or f'test_aesop_{args.backbone}.yml'))
     overrides = (*args.set, 'path.pretrain_network_g=~')
     case = Case(file, overrides, args.device, tuple(args.size or SIZES[kind]), args.tile, args.overlap)
     variants = args.variants or list(USUAL[kind])
@@ -114,7 +115,7 @@ def run(args: argparse.Namespace) -> None:
 
     timings = interleave({name: lambda name=name: call(name) for name in variants}, args.rounds, device=args.device)
     peaks = {name: in_own_process(alone, case, name)[1] for name in variants}
-    rates = measure.product_rates(args.device)
+    rates = measure.product_rates(args.device, args.rates)
     first, rows = variants[0], []
     for name in variants:
         seconds = timings[name].median

@@ -18,7 +18,7 @@ from aesop.errors import UserError
 from aesop.utils.images import save_image
 from aesop.utils.recipes import PACKAGE
 
-OPTIONS = 'demo/psnr.yml'
+OPTIONS = 'demo/gan_pix.yml'
 PYTORCH = 'import torch; torch.optim.Adam([torch.zeros(1, requires_grad=True)])'
 LIMITS = {'help': 0.5, 'first iteration': 5.0}  # seconds that the project wants
 TIMEOUT = 300
@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> None:
 def variants(folder: str) -> dict[str, Callable[[], object]]:
     """What is measured: name -> a call that lasts as long. `folder` holds the demo's photographs."""
     train = [sys.executable, '-m', 'aesop', 'train']
-    first = [*train, '-opt', OPTIONS, '--set', 'logger.print_freq=1', 'num_gpu=0']
+    first = [*train, '-opt', OPTIONS, '--set', 'logger.print_freq=1', 'num_gpu=0', 'path.pretrain_network_g=~']
     return {
         'help': lambda: until_end([*train, '--help'], folder),
         'first iteration': lambda: until_line('iter 1/', first, folder),

@@ -70,6 +70,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--batch', type=int, default=2, help='images a step')
     parser.add_argument('--patch', type=int, help="side of the HR patch; default: the recipe's")
     parser.add_argument('--steps', type=int, default=5, help='steps of each variant; the first is not timed')
+    parser.add_argument('--rates', type=float, default=0.25, help='seconds for each of the rates of products')
     parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
     parser.add_argument('--profile', action='store_true', help='also where the time of each variant goes')
 
@@ -117,7 +118,7 @@ def run(args: argparse.Namespace) -> None:
         runs, timings = compare(case, variants)
         peaks = {name: in_own_process(steps_alone, case, name)[1] for name in variants}
         profiles = [measure.profiled(name, runs[name].step, args.device) for name in variants] if args.profile else []
-    rates = measure.product_rates(args.device)
+    rates = measure.product_rates(args.device, args.rates)
     name = f'step_{Path(args.opt).stem}' if args.opt else f'step_{args.objective}_{args.backbone}'
     measure.write(
         args.output,
@@ -147,7 +148,7 @@ def describe(args: argparse.Namespace, folder: Path) -> Case:
     recipes = RECIPES[args.objective]
     if not args.opt and args.backbone not in recipes:
         raise UserError(f'there is no recipe of {args.objective} on {args.backbone}; there is {", ".join(recipes)}')
-    file = args.opt or str(recipe(recipes[args.backbone]))
+    file = str(recipe(args.opt or recipes[args.backbone]))
     options = load_options(file, args.set)
     options.require('train')
     overrides = [*args.set, *UNTRAINED]

@@ -1,45 +1,44 @@
 """Everything at once, for a machine that is at hand for a few minutes, above all one with a GPU.
 
 Each part is a benchmark of its own in a process of its own. Its table and raw numbers go to OUTPUT/PART.md and
-PART.json, and what became of all parts to OUTPUT/all.md. The same command goes on where it was stopped: a part whose
-files exist is not run again, and none is begun when `--seconds` are over. `--small` makes every part small enough for a
-CPU, to try out the suite itself; that is the default where there is no GPU.
+PART.json, and what became of all parts to OUTPUT/all.md. The same command goes on where it was stopped: a part that was
+measured on this machine is not measured again, and none is begun when `--seconds` are over. What is most wanted comes
+first, and what takes minutes to compile last. `--small` makes every part small enough for a CPU, to try out the suite
+itself; that is the default where there is no GPU.
 """
 
 import argparse
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
-from torch import nn
 
+from aesop import benchmarks
 from aesop.benchmarks import measure
 from aesop.benchmarks.measure import Table
 from aesop.errors import UserError
-from aesop.evaluation.tiling import TiledPrediction
 from aesop.utils.console import say
 from aesop.utils.files import write_text
 
 BACKBONES = ('rrdb', 'swinir', 'drct')
-COMMON = {'compress_ratio': 3, 'squeeze_factor': 30, 'mlp_ratio': 2, 'upscale': 4, 'upsampler': 'pixelshuffle'}
-HAT = {'img_size': 64, 'depths': (6,) * 6, 'embed_dim': 180, 'num_heads': (6,) * 6, 'window_size': 16} | COMMON
-SMALL_HAT = HAT | {'img_size': 16, 'depths': (2,), 'embed_dim': 16, 'num_heads': (2,), 'window_size': 8}
+GPU_TESTS = ('-m', 'pytest', '-q', '-m', 'gpu', 'tests')
+MACHINE = ('processor', 'cores', 'gpu')  # what a part is measured on
+LEAST = 30.0  # seconds that a part has once it is begun
 
 
 @dataclass(frozen=True)
 class Part:
-    """`arguments` of `aesop benchmark`, or of Python itself where `is_benchmark` is false."""
+    """`words` of `aesop benchmark`; of Python itself for the tests."""
 
     name: str
-    arguments: tuple[str, ...]
-    is_benchmark: bool = True
+    words: tuple[str, ...]
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,36 +47,67 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--small', action='store_true', default=not on_gpu, help='the default without a GPU')
     parser.add_argument('--only', nargs='+', metavar='PART', help='these parts alone')
     parser.add_argument('--list', action='store_true', help='print the names of the parts and the commands')
-    parser.add_argument('--hat', action='store_true', help=argparse.SUPPRESS)  # a part that is no command of its own
     parser.add_argument('--device', default='cuda' if on_gpu else 'cpu')
 
 
 def run(args: argparse.Namespace) -> None:
-    if args.hat:
-        hat(args)
-        return
-    todo = parts(args.small, args.device)
+    todo = small_parts() if args.small else parts()
     if unknown := set(args.only or ()) - {part.name for part in todo}:
         raise UserError(f'unknown part {sorted(unknown)[0]}; choose from {", ".join(part.name for part in todo)}')
     todo = [part for part in todo if not args.only or part.name in args.only]
     if args.list:
         for part in todo:
-            say(f'{part.name}: {" ".join(command(part, Path("FOLDER"))[1:])}')
+            say(f'{part.name}: {"python" if part.words is GPU_TESTS else "aesop benchmark"} {" ".join(part.words)}')
         return
     end = time.monotonic() + args.seconds
     for part in todo:
-        if (args.output / f'{part.name}.md').exists() or time.monotonic() > end:
+        if is_measured(args.output / f'{part.name}.json', args.device) or time.monotonic() > end:
             continue
         say(f'{part.name} ...')
         started = time.monotonic()
-        outcome = one(part, args.output, max(30.0, end - time.monotonic()))
+        outcome = one(part, args.output, args.device, max(LEAST, end - time.monotonic()))
         note(args.output, part.name, outcome, time.monotonic() - started)
     write_summary(args, todo)
 
 
-def parts(small: bool, device: str) -> list[Part]:
-    """What is most wanted comes first."""
-    on = ('--device', device)
+def parts() -> list[Part]:
+    """For a GPU."""
+
+    low, tf32 = ('bf16', 'bf16_tiles'), ('--set', 'runtime.tf32=true')
+
+    def step(name: str, backbone: str, patch: int, *variants: str, more: tuple[str, ...] = ()) -> Part:
+        size = ('--batch', '16', '--patch', str(patch), '--steps', '4')
+        return Part(name, ('step', '--backbone', backbone, *size, '--variants', *variants, *more))
+
+    def inference(name: str, *network: str, variants: tuple[str, ...] = ('plain', 'default', *low)) -> Part:
+        size = ('--size', '480', '640', '--rounds', '1', '--variants', *variants)
+        return Part(f'inference_{name}', ('inference', *network, *size))
+
+    usual = ('plain', 'default', 'bf16')
+    found = [Part('gpu_tests', GPU_TESTS)] if Path('tests').is_dir() else []
+    found += [step(f'step_{name}_128', name, 128, *usual) for name in BACKBONES]
+    found += [inference(name, '--backbone', name) for name in BACKBONES]
+    if importlib.util.find_spec('spandrel'):
+        found.append(inference('hat', '-opt', 'test_aesop_hat.yml', variants=low))
+    found += [
+        Part('batch_size', ('batch-size', '-opt', 'train_aesop_rrdb.yml', '--variant', 'runtime.precision=bf16')),
+        Part('loader', ('loader', '--workers', '0', '4', '8')),
+        Part('validation', ('validation', '--network', 'rrdb')),
+        Part('training', ('training',)),
+        Part('degradation', ('degradation', '--batch', '16', '--rounds', '1')),
+    ]
+    found += [step(f'step_{name}_256', name, 256, *usual) for name in BACKBONES]
+    found += [step(f'step_{name}_128_tf32', name, 128, 'default', more=tf32) for name in BACKBONES]
+    found += [
+        Part('upscale', ('upscale', '--size', '256', '--rounds', '1')),
+        Part('start-up', ('start-up', '--rounds', '3')),
+    ]
+    found += [step(f'step_{name}_128_compile', name, 128, 'bf16', 'compile', 'bf16_compile') for name in BACKBONES]
+    return found + [step(f'step_{name}_128_max', name, 128, 'bf16', 'bf16_max') for name in BACKBONES]
+
+
+def small_parts() -> list[Part]:
+    """Of every kind one, in seconds on a CPU."""
     rrdb = '{type: RRDBNet, num_feat: 16, num_block: 1, num_grow_ch: 4}'
     window = 'upscale: 4, img_size: 16, window_size: 8, depths: [2], embed_dim: 16, num_heads: [2]'
     nets = {
@@ -86,75 +116,89 @@ def parts(small: bool, device: str) -> list[Part]:
         'drct': f'{{type: DRCT, {window}, gc: 8}}',
     }
     encoder = f'{{type: AutoEncoder_RRDBNet, enc_opt: {{num_feat: 48, num_block: 1}}, dec_opt: {rrdb}}}'
-    rounds = ('--rounds', '1')
-
-    def step(backbone: str, patch: int, *more: str) -> tuple[str, ...]:
-        if not small:
-            size = ('--batch', '16', '--patch', str(patch), '--steps', '4')
-            variants = ('--variants', 'plain', 'default', 'bf16', 'bf16_compile', 'bf16_max')
-            return ('step', '--backbone', backbone, *size, *(more or variants), *on)
-        sets = ('datasets.train.gt_size=32', f'network_g={nets[backbone]}', 'runtime.compile=false')
-        sets += ('network_d={type: VGGStyleDiscriminator, num_feat: 4, input_size: 32}',)
-        sets += (f'train.aesop_opt.autoencoder_arch={encoder}', 'train.perceptual_opt.layer_weights={conv1_2: 1}')
-        return ('step', '--backbone', backbone, '--steps', '2', '--variants', 'plain', 'default', '--set', *sets, *on)
-
-    def inference(backbone: str) -> tuple[str, ...]:
-        size = ('--size', '24', '32', '--tile', '16', '--overlap', '8') if small else ('--size', '480', '640')
-        sets = ('--set', f'network_g={nets[backbone]}') if small else ()
-        variants = ('--variants', 'plain', 'default', 'tiles') if small else ()
-        return ('inference', '--backbone', backbone, *size, *rounds, *variants, *sets, *on)
-
-    found: list[Part] = []
-    if not small and Path('tests').is_dir():
-        found.append(Part('gpu_tests', ('-m', 'pytest', '-q', '-m', 'gpu', 'tests'), is_benchmark=False))
-    patches = (128,) if small else (128, 256)
-    found += [Part(f'step_{name}_{patch}', step(name, patch)) for patch in patches for name in BACKBONES]
-    found += [Part(f'inference_{name}', inference(name)) for name in BACKBONES]
-    if importlib.util.find_spec('spandrel'):
-        found.append(Part('inference_hat', ('all', '--hat', *(('--small',) if small else ()), *on)))
-    if not small:
-        tf32 = ('--variants', 'default', '--set', 'runtime.tf32=true')
-        found.append(Part('step_rrdb_128_tf32', step('rrdb', 128, *tf32)))
-        found.append(Part('batch_size', ('batch-size', '-opt', 'options/train_aesop_rrdb.yml', *on)))
-    sizes = ('--batches', '1', '--batch', '1', '--crop', '64', '--gt_size', '32') if small else ('--batch', '16')
-    found.append(Part('degradation', ('degradation', *sizes, *rounds, *on)))
-    sizes = (
-        ('--network', 'small', '--size', '16', '--images', '2', '--large', '300')
-        if small
-        else (
-            '--size',
-            '256',
-        )
+    sets = (
+        'datasets.train.gt_size=32',
+        'network_d={type: VGGStyleDiscriminator, num_feat: 4, input_size: 32}',
+        f'train.aesop_opt.autoencoder_arch={encoder}',
+        'train.perceptual_opt.layer_weights={conv1_2: 1}',
     )
-    found.append(Part('upscale', ('upscale', *sizes, *rounds, *on)))
-    if not small:
-        found.append(Part('start-up', ('start-up', '--rounds', '3')))
-    return found
+    variants = ('--rates', '0', '--variants', 'plain', 'default')
+    rounds = ('--rounds', '1')
+    pairs = ('--batches', '1', '--batch', '1', '--crop', '64', '--gt_size', '32')
+    image = ('--size', '24', '32', '--tile', '16', '--overlap', '8', *rounds, *variants, 'tiles')
+
+    found = []
+    for name, net in nets.items():
+        step = ('step', '--backbone', name, '--steps', '2', *variants, '--set', f'network_g={net}', *sets)
+        found.append(Part(f'step_{name}', step))
+        found.append(Part(f'inference_{name}', ('inference', '--backbone', name, *image, '--set', f'network_g={net}')))
+    if importlib.util.find_spec('spandrel'):
+        hat = f'{{type: Spandrel, arch: HAT, {window}, squeeze_factor: 8, upsampler: pixelshuffle}}'
+        words = ('inference', '-opt', 'test_aesop_hat.yml', *image, '--set', f'network_g={hat}')
+        found.append(Part('inference_hat', words))
+    fits = ('-opt', 'train_aesop_rrdb.yml', '--most', '1', '--set', f'network_g={rrdb}', *sets)
+    return [
+        *found,
+        Part('batch_size', ('batch-size', *fits)),
+        Part('loader', ('loader', '--workers', '0', '--batch', '2', '--gt_size', '32', '--batches', '1')),
+        Part('validation', ('validation', '--size', '40', '48', '--images', '2', *rounds)),
+        Part('training', ('training', '--seconds', '0')),
+        Part('degradation', ('degradation', *pairs, *rounds)),
+        Part('upscale', ('upscale', '--network', 'small', '--size', '16', '--images', '2', '--large', '300', *rounds)),
+        Part('start-up', ('start-up', *rounds)),
+    ]
 
 
-def command(part: Part, folder: Path) -> list[str]:
-    if not part.is_benchmark:
-        return [sys.executable, *part.arguments]
-    name, *rest = part.arguments
-    output = [] if name == 'batch-size' else ['-o', str(folder)]
-    return [sys.executable, '-m', 'aesop', 'benchmark', name, *output, *rest]
+def is_measured(path: Path, device: str) -> bool:
+    """Whether the numbers of a part are there, from this machine."""
+    if not path.exists():
+        return False
+    of_part, here = json.loads(path.read_text())['environment'], measure.environment(device)
+    return all(of_part.get(key) == here.get(key) for key in MACHINE)
 
 
-def one(part: Part, output: Path, seconds: float) -> str:
+def one(part: Part, output: Path, device: str, seconds: float) -> str:
     """Runs a part and keeps what it wrote; returns what became of it, in a few words."""
-    with TemporaryDirectory() as folder:
-        try:
-            child = subprocess.run(command(part, Path(folder)), capture_output=True, text=True, timeout=seconds)
-        except subprocess.TimeoutExpired:
+    if part.words is GPU_TESTS:
+        return gpu_tests(part, output, device, seconds)
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        words = [*part.words] if part.words[0] == 'start-up' else [*part.words, '--device', device]
+        child = measure.own_processes().Process(target=measure_part, args=(words, folder))
+        child.start()
+        child.join(seconds)
+        if child.is_alive():
+            child.kill()
+            child.join()
             return f'not done in {seconds:.0f} s'
-        if child.returncode:
-            last = (child.stderr.strip() or child.stdout.strip() or 'it says nothing').splitlines()[-1]
-            return f'failed ({child.returncode}): {last}'
-        files = sorted(Path(folder).iterdir())
-        for file in files:
-            write_text(output / f'{part.name}{file.suffix}', file.read_text())
-        if not files:
-            write_text(output / f'{part.name}.md', f'# {part.name}\n\n{child.stdout}')
+        if child.exitcode:
+            said = (folder / 'said.txt').read_text().strip() or 'it says nothing'
+            return f'failed ({child.exitcode}): {said.splitlines()[-1]}'
+        for kind in ('json', 'md'):
+            (file,) = folder.glob(f'*.{kind}')
+            write_text(output / f'{part.name}.{kind}', file.read_text())
+    return 'done'
+
+
+def measure_part(words: list[str], folder: Path) -> None:
+    """Writes into a folder what a benchmark finds, and what it says into said.txt."""
+    with open(folder / 'said.txt', 'w') as said:
+        os.dup2(said.fileno(), sys.stdout.fileno())
+        os.dup2(said.fileno(), sys.stderr.fileno())
+    benchmarks.run(words[0], ['-o', str(folder), *words[1:]])
+
+
+def gpu_tests(part: Part, output: Path, device: str, seconds: float) -> str:
+    try:
+        child = subprocess.run([sys.executable, *part.words], capture_output=True, text=True, timeout=seconds)
+    except subprocess.TimeoutExpired:
+        return f'not done in {seconds:.0f} s'
+    said = child.stdout.strip().splitlines() or ['it says nothing']
+    if child.returncode:
+        return f'failed ({child.returncode}): {said[-1]}'
+    table = Table('Result', [{'last line': said[-1]}])
+    text = 'The tests that need a GPU.'
+    measure.write(output, part.name, ' '.join(part.words), measure.environment(device), 'GPU tests', text, [table])
     return 'done'
 
 
@@ -173,29 +217,3 @@ def write_summary(args: argparse.Namespace, todo: list[Part]) -> None:
     table = Table('Parts', rows).markdown()
     write_text(args.output / 'all.md', f'# All benchmarks\n\n    {args.command}\n\n{about}.\n\n{table}\n')
     say(table)
-
-
-# HAT (Chen et al., CVPR 2023), which this project has not, by spandrel
-
-
-def hat(args: argparse.Namespace) -> None:
-    """One image, whole and in tiles, in bf16 on a GPU and in fp32 else."""
-    from spandrel.architectures.HAT import HAT as Network
-
-    torch.manual_seed(0)
-    net: nn.Module = Network(**(SMALL_HAT if args.small else HAT)).to(args.device).eval()
-    lq = torch.rand(1, 3, *((24, 32) if args.small else (480, 640)), device=args.device)
-    window = (SMALL_HAT if args.small else HAT)['window_size']
-    tiles = TiledPrediction(net, 4, 2 * window if args.small else 128, window, window)
-    kind, low = torch.device(args.device).type, torch.device(args.device).type == 'cuda'
-
-    def call(predict: Callable[[torch.Tensor], torch.Tensor]) -> None:
-        with torch.inference_mode(), torch.autocast(kind, torch.bfloat16, enabled=low):
-            predict(lq)
-
-    timings = measure.interleave({'whole': lambda: call(net), 'tiles': lambda: call(tiles)}, 1, device=args.device)
-    rows = [{'variant': name, 'seconds': timing.median} for name, timing in timings.items()]
-    about = measure.environment(args.device)
-    about |= {'precision': 'bf16' if low else 'fp32', 'image': f'{lq.shape[-2]}x{lq.shape[-1]}'}
-    text = "By spandrel, with random weights: what another project's network takes on the same machine."
-    measure.write(args.output, 'inference_hat', args.command, about, 'Inference: HAT', text, [Table('Variants', rows)])

@@ -1,8 +1,9 @@
 """PSNR and SSIM."""
 
+import math
+
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from aesop.metrics.metric import Metric
 from aesop.registry import METRICS
@@ -16,22 +17,27 @@ def psnr(a: Tensor, b: Tensor, eps: float = 0.0) -> Tensor:
 def ssim(a: Tensor, b: Tensor) -> Tensor:
     """Structural similarity (Wang et al., TIP 2004) of images (N, C, H, W) in [0, 1] -> (N,), mean over channels.
 
-    Gaussian window 11x11 with sigma 1.5, population moments, K1 0.01, K2 0.03; only windows inside the image.
+    Gaussian window 11x11 with sigma 1.5, population moments, K1 0.01, K2 0.03; only windows inside the image. Only the
+    sum of both variances is needed, so four local means suffice.
     """
-    taps = torch.exp(-(torch.arange(-5, 6, dtype=a.dtype, device=a.device) ** 2) / (2 * 1.5**2))
-    taps = taps / taps.sum()
-
-    def local_mean(x: Tensor) -> Tensor:
-        x = F.conv2d(x.flatten(0, 1)[:, None], taps.view(1, 1, 11, 1))  # (N*C, 1, h, W)
-        return F.conv2d(x, taps.view(1, 1, 1, 11))  # (N*C, 1, h, w)
-
-    mean_a, mean_b = local_mean(a), local_mean(b)
-    var_a, var_b = local_mean(a * a) - mean_a**2, local_mean(b * b) - mean_b**2
-    covariance = local_mean(a * b) - mean_a * mean_b
+    mean_a, mean_b, squares, product = _local_means(torch.stack([a, b, a * a + b * b, a * b]))
+    means, both = mean_a * mean_b, mean_a * mean_a + mean_b * mean_b
     c1, c2 = 0.01**2, 0.03**2
-    similarity = (2 * mean_a * mean_b + c1) * (2 * covariance + c2)
-    similarity = similarity / ((mean_a**2 + mean_b**2 + c1) * (var_a + var_b + c2))
-    return similarity.view(len(a), -1).mean(1)
+    similarity = (2 * means + c1) * (2 * (product - means) + c2) / ((both + c1) * (squares - both + c2))
+    return similarity.flatten(1).mean(1)
+
+
+def _local_means(x: Tensor) -> Tensor:
+    """(..., H, W) -> (..., H - 10, W - 10), rows first, then columns: sums of shifted images, which take a CPU half the
+    time of a convolution in float64."""
+    taps = [math.exp(-((t - 5) ** 2) / (2 * 1.5**2)) for t in range(11)]
+    for dim in (-2, -1):
+        length = x.shape[dim] - 10
+        total = x.narrow(dim, 0, length) * (taps[0] / sum(taps))
+        for t in range(1, 11):
+            total.add_(x.narrow(dim, t, length), alpha=taps[t] / sum(taps))
+        x = total
+    return x
 
 
 @METRICS.register('calculate_psnr')

@@ -45,7 +45,7 @@ def test_the_largest_that_fits_is_found_in_few_trials(limit):
     assert max(asked) <= 32
 
 
-def test_the_table_and_the_advice(file, monkeypatch, capsys):
+def test_the_table_and_the_advice(file, tmp_path, monkeypatch, capsys):
     steps = {'': 5, 'runtime.precision=bf16': 9}
 
     def trial(file, overrides, batch, device, limit):
@@ -55,7 +55,7 @@ def test_the_table_and_the_advice(file, monkeypatch, capsys):
 
     monkeypatch.setattr(batch_size, 'tried', trial)
     variant = ['--variant', 'runtime.precision=bf16']
-    assert main(['-opt', file, '--device', 'cpu', '--limit-gb', '2', *variant]) == 0
+    assert main(['-o', tmp_path, '-opt', file, '--device', 'cpu', '--limit-gb', '2', *variant]) == 0
     said = capsys.readouterr().out
     assert said.count('| batch | peak GB | s / iteration | samples / s |') == 2
     assert '| 5 | 0.5 | 0.5 | 10 |' in said and '| 6 | does not fit |  |  |' in said

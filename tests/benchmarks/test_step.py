@@ -34,9 +34,7 @@ SETS = {
 @pytest.fixture
 def quick(monkeypatch):
     """No processes of their own, and no second for each of the machine's rates."""
-    monkeypatch.setattr(
-        measure, 'product_rates', lambda device: {'fp32 conv': 2e9, 'fp32 matmul': 1e9, 'bf16 conv': 4e9}
-    )
+    monkeypatch.setattr(measure, 'product_rates', lambda *_: {'fp32 conv': 2e9, 'fp32 matmul': 1e9, 'bf16 conv': 4e9})
     for module in (step, inference):
         monkeypatch.setattr(module, 'in_own_process', lambda function, *args: (function(*args), 2_500_000))
 

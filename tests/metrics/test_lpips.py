@@ -9,7 +9,7 @@ import torchvision
 
 from aesop.errors import UserError
 from aesop.metrics import build_metric
-from aesop.utils.images import read_image, to_tensor
+from aesop.utils.images import quantise, read_image, to_tensor
 
 WEIGHTS = Path(__file__).parents[2] / '../shared/weights'
 needs_weights = pytest.mark.skipif(not WEIGHTS.is_dir(), reason='needs the pretrained AlexNet of ../shared/weights')
@@ -50,6 +50,26 @@ def test_images_are_quantised_and_cropped(metric, random_alexnet, photograph, no
     cropped = build_metric({'type': 'LPIPS', 'backbone_weights': random_alexnet, 'crop_border': 16})
     inner = [x[:, 16:-16, 16:-16] for x in (noisy, photograph)]
     assert cropped(noisy, photograph).item() == pytest.approx(metric(*inner).item(), rel=1e-5)
+
+
+def test_ground_truths_are_gone_through_once(random_alexnet, photograph, noisy, monkeypatch):
+    """And the scores are those of the package."""
+    metric = build_metric({'type': 'LPIPS', 'backbone_weights': random_alexnet})
+    calls = []
+    metric.network.net.register_forward_hook(lambda *_: calls.append(1))
+    first = metric(noisy, photograph)
+    with torch.no_grad():
+        gt, sr = (2 * quantise(x)[None] - 1 for x in (photograph, noisy))
+        assert first.item() == pytest.approx(metric.network(sr, gt).item(), rel=1e-6)
+    calls.clear()
+    assert torch.equal(metric(noisy, photograph.clone()), first) and len(calls) == 1
+    calls.clear()
+    assert metric(photograph, noisy) > 0 and len(calls) == 2
+    monkeypatch.setattr(metric, '_left', 0)
+    calls.clear()
+    for _ in 'ab':
+        metric(photograph, photograph.flip(1))
+    assert len(calls) == 4  # no memory is left for it
 
 
 def test_protocol_names_the_weights(metric, random_alexnet):
