@@ -16,7 +16,7 @@ from torch.utils.data import Dataset
 from aesop.data.datasets.meta_info import read_meta_info
 from aesop.data.datasets.transforms import Window
 from aesop.data.storage.cache import DiskCache, decode_into_memory
-from aesop.data.storage.source import SOURCES, Size
+from aesop.data.storage.source import SOURCES, Folders, Size
 from aesop.errors import UserError
 from aesop.utils.images import to_tensor, to_y
 
@@ -177,6 +177,10 @@ class ImageDataset(Dataset, ABC):
             if found:
                 faults[n] = found
         return faults
+
+    def other_files(self) -> list[tuple[Folders, Path]]:
+        """The images that samples are made of beside those of `items`, with what reads them."""
+        return []
 
     def _list(self, root: str | Path) -> list[Path]:
         """The images to use below a data root."""

@@ -11,7 +11,7 @@ from PIL import Image
 
 from aesop.data.datasets.base import ImageDataset, Sample, Unfit
 from aesop.data.datasets.crops import CropDataset
-from aesop.data.storage.source import SOURCES
+from aesop.data.storage.source import SOURCES, Folders
 from aesop.errors import UserError
 
 _STREAM = 2  # of random numbers, beside those of crops (none) and of the order of an epoch (1)
@@ -105,6 +105,9 @@ class ReferencedDataset(CropDataset):
 
     def check(self, unfit: Unfit | None = None) -> list[str]:
         return [*super().check(unfit), *(self.references.problems() if self.references else ())]
+
+    def other_files(self) -> list[tuple[Folders, Path]]:
+        return [(self.references.source, path) for path in self.references.paths] if self.references else []
 
     @classmethod
     def protocol(cls, block: Mapping[str, Any]) -> dict[str, str]:

@@ -179,6 +179,8 @@ def decode(places: Sequence[Place], full: bool, workers: int | None, problems: l
         for item in place.dataset.items
         for path in (item if full else item[:1] if compared else ())
     }
+    if full:
+        jobs |= {path: (source, path) for place in places for source, path in place.dataset.other_files()}
     return dict(parallel(_print_of, list(jobs.values()), problems, 'decoding', workers=workers))
 
 

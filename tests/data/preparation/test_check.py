@@ -1,6 +1,9 @@
+import os
 import shutil
+import struct
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import cv2
@@ -218,3 +221,39 @@ def test_full_finds_a_jpeg_that_was_cut_and_ends_as_it_should(capsys):
     assert (
         'train/0.jpg: the file is damaged (Corrupt JPEG data: premature end of data segment)' in capsys.readouterr().err
     )
+
+
+def test_full_decodes_references_too(options, capsys):
+    options['datasets']['train'] |= {'ref': 'folder', 'dataroot_ref': 'ref', 'ref_size': 16}
+    Path('opt.yml').write_text(yaml.safe_dump(options))
+    data = cv2.imencode('.jpg', photograph(1, 64, 64))[1].tobytes()
+    for n in range(20):
+        save_image(f'ref/{n}.png', photograph(n, 20, 20))
+    Path('ref/cut.jpg').write_bytes(data[: len(data) // 2] + b'\xff\xd9')
+    assert run('--full') == 2
+    assert 'ref/cut.jpg: the file is damaged (Corrupt JPEG data: ' in capsys.readouterr().err
+    Path('ref/cut.jpg').unlink()
+    assert run('--full') == 0
+
+
+@pytest.mark.parametrize('damage', ['flipped', 'cut', 'zero', 'empty', 'text', 'fifo', 'bomb'])
+def test_full_names_every_kind_of_damage(damage, options, capsys):
+    options['datasets'] = {'test': {'type': 'SingleImageDataset', 'dataroot_lq': 'lr'}}
+    Path('opt.yml').write_text(yaml.safe_dump(options))
+    data = cv2.imencode('.png', photograph(1, 64, 64))[1].tobytes()
+    middle = len(data) // 2
+    header = struct.pack('>IIBBBBB', 30_000, 30_000, 8, 2, 0, 0, 0)
+    content = {
+        'flipped': data[:middle] + bytes([data[middle] ^ 4]) + data[middle + 1 :],
+        'cut': data[:middle],
+        'zero': bytes(1000),
+        'empty': b'',
+        'text': b'<html>404 Not Found</html>',
+        'bomb': data[:16] + header + struct.pack('>I', zlib.crc32(b'IHDR' + header)) + data[33:],
+    }
+    if damage == 'fifo':
+        os.mkfifo('lr/bad.png')
+    else:
+        Path('lr/bad.png').write_bytes(content[damage])
+    assert run('--full') == 2
+    assert 'lr/bad.png: ' in capsys.readouterr().err
