@@ -19,6 +19,11 @@ COMMANDS = (
     'plot', 'export', 'publish', 'convert', 'benchmark',
 )  # fmt: skip
 FULL = tuple(getattr(errno, name) for name in ('ENOSPC', 'EDQUOT') if hasattr(errno, name))
+NO_MEMORY = ("can't allocate memory", 'out of memory')  # what PyTorch says on CPUs and GPUs
+SMALLER = (
+    'In training lower the batch or the patch, or see docs/speed.md; elsewhere take tiles or fewer workers. '
+    '--auto_resume goes on from the last state'
+)
 AGAIN = 'run the same command again to resume'
 
 
@@ -75,6 +80,11 @@ def exit_code(name: str, work: Callable[[], int | None]) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # e.g. `aesop options FILE | head`
         return FAILED
+    except (MemoryError, RuntimeError) as error:
+        if not (isinstance(error, MemoryError) or any(told in str(error) for told in NO_MEMORY)):
+            raise
+        what = str(error).strip().partition('\n')[0] or 'MemoryError'
+        problems, code = [f'the memory does not suffice ({what}). {SMALLER}'], FAILED
     except OSError as error:
         if error.filename is None and error.errno not in FULL:
             raise

@@ -58,7 +58,33 @@ def dry_run(model: Any, options: Options) -> list[Problem]:
         model: the model class, which declares the networks and the generator's inputs.
     """
     with torch.device('meta'), ShapesOnly(), torch.no_grad():
-        return list(dict.fromkeys(_DryRun(model, options).run()))
+        run = _DryRun(model, options)
+        problems = list(dict.fromkeys(run.run()))
+    if options.train and not problems:
+        options.note_step_memory(*run.memory())
+    return problems
+
+
+class Kept(torch.autograd.graph.saved_tensors_hooks):
+    """What the passes inside keep for their backward pass, beside the weights of `module`.
+
+    Attributes:
+        size: bytes; what lies in one storage counts once.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        self._seen = {id(t.untyped_storage()) for t in (*module.parameters(), *module.buffers())}
+        self._storages: list[torch.UntypedStorage] = []  # an id is that of one thing as long as that is there
+        self.size = 0
+        super().__init__(self._note, lambda tensor: tensor)
+
+    def _note(self, tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if id(storage) not in self._seen:
+            self._seen.add(id(storage))
+            self._storages.append(storage)
+            self.size += storage.nbytes()
+        return tensor
 
 
 class _DryRun:
@@ -68,6 +94,8 @@ class _DryRun:
         self.entries_known = True
         blocks = options.datasets.values()
         self.channels = 1 if any(block.get('color') == 'y' for block in blocks) else 3
+        self.weights = 0  # bytes, with what training needs beside each
+        self.kept: dict[str, int] = {}  # bytes for the backward pass, by network, and of the largest loss
 
     def run(self) -> Iterator[Problem]:
         options, train = self.options, self.options.train
@@ -96,9 +124,10 @@ class _DryRun:
                 yield (*key, 'reduction'), "none returns an image, but training needs a scalar: use 'mean' or 'sum'"
         nets = {name: net for name, net in nets.items() if net is not None}
         if train:
+            self._weigh(nets, [loss for _, loss, _ in losses.values()])
             yield from self._missing_networks(nets)
         patch, patch_key = self._patch()
-        yield from self._metric_scales()
+        yield from self._metric_problems()
         if patch is None:
             return
         if self.scale and patch % self.scale:
@@ -114,6 +143,31 @@ class _DryRun:
             yield from self._pass_through(nets, losses, patch, patch_key)
         except DataDependent:
             return
+
+    def _weigh(self, nets: Mapping[str, nn.Module], losses: Sequence[nn.Module]) -> None:
+        average = [nets['g']] if 'g' in nets and self.options.train.ema_decay else []
+        trained = [p for net in nets.values() for p in net.parameters()]
+        self.weights = sum(p.nbytes * (TRAINED if p.requires_grad else 1) for p in trained)
+        self.weights += sum(p.nbytes for net in (*average, *losses) for p in net.parameters())
+
+    def memory(self) -> tuple[int, int]:
+        """Bytes that a training step takes at least: of weights with gradients, optimiser and average; and of what the
+        backward passes need. The generator's is there all the time, the losses' one after the other, the
+        discriminators' after them, of real images and of fake ones."""
+        kept = dict(self.kept)
+        judging = 2 * sum(size for name, size in kept.items() if name.startswith('d'))
+        size = kept.get('g', 0) + max(judging, kept.get('loss', 0))
+        batch = self.options.datasets['train'].batch_size_per_gpu if 'train' in self.options.datasets else 0
+        half = self.options.runtime.precision != 'fp32'
+        return self.weights, size * batch // (2 * BATCH if half else BATCH)
+
+    def _call(self, what: str, module: nn.Module, *args: Any, **kwargs: Any) -> Any:
+        """`_call` of what is trained; notes what it keeps for the backward pass."""
+        kept = Kept(module)
+        with torch.enable_grad(), kept:
+            outcome = _call(module, *args, **kwargs)
+        self.kept[what] = max(self.kept.get(what, 0), kept.size)
+        return outcome
 
     def _missing_networks(self, nets: Mapping[str, nn.Module]) -> Iterator[Problem]:
         """Losses or optimisers of a missing discriminator, or required discriminators that are missing."""
@@ -135,13 +189,19 @@ class _DryRun:
         if isinstance(scale, int) and self.scale and scale != self.scale:
             yield _scale_problem(key, block, scale, self.scale)
 
-    def _metric_scales(self) -> Iterator[Problem]:
-        """Checks the argument `scale` of metrics, which are not built because they load weights."""
+    def _metric_problems(self) -> Iterator[Problem]:
+        """Checks the scale and channels that metrics name; they are not built because they load weights."""
         for name, block in self.options.val.metrics.items():
             argument = inspect.signature(METRICS.get(block.type)).parameters.get('scale')
             scale = block.get('scale', argument.default) if argument is not None else None
             if isinstance(scale, int) and self.scale and scale != self.scale:
                 yield _scale_problem(('val', 'metrics', name), block, scale, self.scale)
+            key, part = ('val', 'metrics', name, 'autoencoder_arch'), block.get('autoencoder_arch')
+            while isinstance(part, Mapping):
+                for argument in (*INPUT_CHANNELS, *OUTPUT_CHANNELS):
+                    if part.get(argument, 3) != 3:
+                        yield (*key, argument), f'is {part[argument]}, but the images have 3, RGB'
+                key, part = (*key, 'dec_opt'), part.get('dec_opt')
 
     def _patch(self) -> tuple[int | None, Key]:
         """The side of a training patch at HR, and its key; if the degradation runs on the device, its output's."""
@@ -216,7 +276,7 @@ class _DryRun:
         also = tuple(name for name in optional_outputs if name in read)
         inputs |= {'also': also} if also else {}
         try:
-            outputs = named(_call(net, **inputs))
+            outputs = named(self._call('g', net, **inputs))
         except UserError as error:
             yield from self._input_problems(net, block, takes, error)
             return None
@@ -269,7 +329,7 @@ class _DryRun:
             yield channel_key, f'is {given}, but the images have {self._image_channels()}'
             return None
         try:
-            outputs = _call(net, known['gt'])
+            outputs = self._call(which, net, known['gt'])
         except UserError as error:
             yield patch_key, f'{patch} does not fit network_{which}: {block.type}: {error}'
             return None
@@ -298,7 +358,7 @@ class _DryRun:
             else:
                 return
         try:
-            value = _call(loss, *values)
+            value = self._call('loss', loss, *map(_leaf, values))
         except UserError as error:
             yield key, f'{type(loss).__name__} does not accept {", ".join(names)}: {error}'
             return
@@ -334,6 +394,11 @@ def _call(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
         if 'meta' in str(error).lower() or 'scalartype' in str(error).lower():  # the latter: autocast
             raise DataDependent from error
         raise UserError(_line(error)) from error
+
+
+def _leaf(value: Any) -> Any:
+    """What a loss is given in a step: outputs of networks without the graphs behind them."""
+    return value.detach().requires_grad_() if isinstance(value, Tensor) and value.requires_grad else value
 
 
 def _line(error: Exception) -> str:

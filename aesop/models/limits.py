@@ -2,7 +2,8 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -10,19 +11,48 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from aesop.errors import UserError
 
-MAX_TENSORS = 20_000  # per network; the largest published ones have a few thousand
+MAX_TENSORS = 10_000  # per network; the largest published ones have a few thousand
 TRAINED = 4  # a weight, its gradient, and Adam's two moments
 GB = 1e9
+# Where Linux says what a container may have, in either version of control groups.
+CONTAINER = ('/sys/fs/cgroup/memory.max', '/sys/fs/cgroup/memory/memory.limit_in_bytes')
 
 
 def memory() -> int | None:
-    """Bytes of the machine's memory, or of its largest GPU if that has more; None if unknown."""
+    """Bytes of memory that this process may have, or of the largest GPU where that is more; None where nobody tells."""
     try:
-        host = os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')
-    except (AttributeError, ValueError, OSError):  # not Unix
+        most = [os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')]
+    except (AttributeError, ValueError, OSError):  # no Unix
         return None
-    gpus = range(torch.cuda.device_count())
-    return max([host, *(torch.cuda.get_device_properties(number).total_memory for number in gpus)])
+    for file in CONTAINER:
+        with suppress(OSError, ValueError):  # there is no such file, or it says `max`
+            most.append(int(Path(file).read_text()))
+    return max([min(most), *(gpu_memory(number) for number in range(torch.cuda.device_count()))])
+
+
+def gpu_memory(number: int) -> int:
+    return torch.cuda.get_device_properties(number).total_memory
+
+
+def check_step(weights: int, kept: int, batch: int, on_gpu: bool) -> None:
+    """Whether a training step can fit into the memory of the device.
+
+    Args:
+        weights: bytes of weights with what training keeps beside them.
+        kept: bytes that the backward pass needs, of `batch` samples.
+
+    Raises:
+        UserError: it cannot.
+    """
+    most = gpu_memory(torch.cuda.current_device()) if on_gpu else memory()
+    if most is not None and weights + kept > most:
+        where = 'the GPU' if on_gpu else 'this machine'
+        raise UserError(
+            f'a step takes at least {(weights + kept) / GB:.3g} GB: {weights / GB:.3g} for weights, gradients and '
+            f'optimiser, {kept / GB:.3g} for the backward pass of {batch} samples; {where} has {most / GB:.3g} GB. '
+            'Lower the batch or the patch, or see docs/speed.md for runtime.precision and use_checkpoint; '
+            '`aesop benchmark batch-size` finds the largest batch'
+        )
 
 
 @contextmanager

@@ -430,6 +430,7 @@ class Options(Block):
     second_blur_prob: Probability | None = Field(None, description='Probability of the second blur.')
 
     _where: dict[str, str] = PrivateAttr(default_factory=dict)
+    _step_memory: tuple[int, int] | None = PrivateAttr(None)
 
     def __eq__(self, other: object) -> bool:
         """Whether both say the same, wherever it was written."""
@@ -440,6 +441,16 @@ class Options(Block):
     def set_sources(self, sources: Mapping[str, str]) -> None:
         """Notes where each value was written, for `sources` and `located`."""
         self._where.update(sources)
+
+    def note_step_memory(self, weights: int, kept: int) -> None:
+        """Notes the bytes that a training step takes at least: those of weights with all that training keeps beside
+        them, and those that the backward pass needs. The checks of the options find out."""
+        self._step_memory = weights, kept
+
+    @property
+    def step_memory(self) -> tuple[int, int] | None:
+        """What `note_step_memory` was told; None where that could not be found out."""
+        return self._step_memory
 
     @property
     def sources(self) -> dict[str, str]:

@@ -10,6 +10,7 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from aesop.archs import build_network
@@ -20,6 +21,7 @@ from aesop.data.datasets.crops import CropDataset
 from aesop.data.datasets.realesrgan import RealESRGANDataset
 from aesop.data.preparation.check import describe, shared
 from aesop.errors import Unavailable, UserError, error_context
+from aesop.models.limits import check_step
 from aesop.options import Options
 from aesop.options.schema import Metric as MetricBlock
 from aesop.registry import LOSSES, METRICS
@@ -65,6 +67,10 @@ def prepare(
     state = options.path.resume_state
     if state is not None and not Path(state).is_file():
         problems.append(f'path.resume_state: file {state} not found; correct it, or remove it to start from scratch')
+    if 'train' in modes and options.step_memory is not None:
+        batch = options.datasets['train'].batch_size_per_gpu
+        with error_context('datasets.train.batch_size_per_gpu', problems):
+            check_step(*options.step_memory, batch, options.num_gpu != 0 and torch.cuda.is_available())
     with error_context(str(folder), problems):
         needed = _bytes(options, networks) if 'train' in modes and 'g' in networks else (0, '')
         _check_disk(folder, *needed, resume or state is not None)

@@ -50,7 +50,7 @@ def test_an_unknown_command_is_an_error_of_the_user(capsys):
 
 
 def test_a_mistake_of_ours_is_raised():
-    for error in (KeyError('x'), OSError('no file named')):
+    for error in (KeyError('x'), RuntimeError('shapes'), OSError('no file named')):
         with pytest.raises(type(error)):
             exit_code('x.py', lambda error=error: (_ for _ in ()).throw(error))
 
@@ -74,6 +74,12 @@ def test_completion_is_asked_for_by_the_environment(monkeypatch):
         (RunEnded('it diverged'), 1, 'x.py: it diverged\n'),
         (KeyboardInterrupt(), 3, 'x.py: interrupted; run the same command again to resume\n'),
         (OSError(28, 'No space left on device', 'a.png'), 2, 'x.py: a.png: No space left on device; make room on'),
+        (MemoryError(), 1, 'x.py: the memory does not suffice (MemoryError). In training lower the batch'),
+        (
+            RuntimeError("DefaultCPUAllocator: can't allocate memory: 8 bytes\nmore"),
+            1,
+            'x.py: the memory does not suffice (',
+        ),
         (PermissionError(13, 'Permission denied', 'a.png'), 2, 'x.py: a.png: Permission denied\n'),
     ],
 )

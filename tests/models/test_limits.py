@@ -6,6 +6,7 @@ import torch
 from aesop.archs import build_network
 from aesop.errors import UserError
 from aesop.models import limits
+from aesop.models.dry_run import Kept
 from aesop.options import load_options
 from tests.runs import ADAM, G
 
@@ -58,3 +59,51 @@ def test_memory_that_nobody_tells_is_no_limit(monkeypatch):
     monkeypatch.setattr(limits, 'memory', lambda: None)
     with torch.device('meta'), limits.limit_weights():
         torch.nn.Linear(10**6, 10**6)
+
+
+def test_what_a_step_takes():
+    """Weights exactly; what is kept, compared with a real pass."""
+    block = {
+        **OPTIONS,
+        'network_g': {'type': 'MSRResNet', 'num_in_ch': 3, 'num_out_ch': 3, 'num_feat': 16, 'num_block': 2},
+    }
+    options = load_options(block, ['datasets.train.batch_size_per_gpu=6'])
+    weights, kept = options.step_memory
+    net = build_network(options.network_g)
+    assert weights == limits.TRAINED * 4 * sum(p.numel() for p in net.parameters())
+    of_six = Kept(net)
+    with of_six:
+        net(torch.rand(6, 3, 8, 8))
+    assert 0.5 * of_six.size < kept < 1.5 * of_six.size  # activations' outputs are passed over, the loss is added
+    twice = load_options(block, ['datasets.train.batch_size_per_gpu=12']).step_memory
+    assert twice == (weights, 2 * kept)
+    average = load_options(block, ['train.ema_decay=0.9']).step_memory
+    assert average[0] == weights * 5 / 4
+    assert (
+        load_options(block, ['runtime.precision=bf16', 'datasets.train.batch_size_per_gpu=12']).step_memory[1] == kept
+    )
+
+
+def test_what_lies_in_one_storage_counts_once():
+    x = torch.rand(4, 8, requires_grad=True)
+    kept = Kept(torch.nn.Identity())
+    with kept:
+        _ = (x * x).view(2, 16) * x.view(2, 16) + torch.exp(x).sum()
+    assert kept.size == 3 * x.nbytes  # x, its square, its exponential
+
+
+def test_a_step_that_does_not_fit(monkeypatch):
+    limits.check_step(10, 20, 1, on_gpu=False)
+    monkeypatch.setattr(limits, 'memory', lambda: 8 * 10**9)
+    with pytest.raises(UserError, match='at least 9 GB: 1 for weights, gradients and optimiser, 8 for the backward'):
+        limits.check_step(10**9, 8 * 10**9, 16, on_gpu=False)
+
+
+def test_a_container_has_less(monkeypatch, tmp_path):
+    whole = limits.memory()
+    (tmp_path / 'max').write_text('max\n')
+    (tmp_path / 'limit').write_text('1000000\n')
+    monkeypatch.setattr(limits, 'CONTAINER', (tmp_path / 'none', tmp_path / 'max'))
+    assert limits.memory() >= whole
+    monkeypatch.setattr(limits, 'CONTAINER', (tmp_path / 'none', tmp_path / 'limit'))
+    assert limits.memory() == max([10**6, *map(limits.gpu_memory, range(torch.cuda.device_count()))])

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from aesop.errors import UserError
+from aesop.models import limits
 from aesop.options import load_options
 from aesop.run import preflight
 
@@ -58,3 +59,15 @@ def test_weights_of_losses_and_lists_are_missing_together_with_all_else(folder, 
 
 def unreachable(*_, **__):
     raise OSError('no network')
+
+
+def test_a_step_that_cannot_fit_is_told_before_the_start(folder, options, monkeypatch):
+    monkeypatch.setattr(limits, 'memory', lambda: 10**6)
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    options['datasets']['train']['batch_size_per_gpu'] = 64
+    loaded = load_options(options)  # to look at it takes no memory
+    with pytest.raises(
+        UserError, match='batch_size_per_gpu: a step takes at least .* of 64 samples; this machine has 0.001'
+    ):
+        preflight.prepare(loaded, ('train', 'val'), Path('experiments/tiny'))
+    assert not Path('experiments').exists()
