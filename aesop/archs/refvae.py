@@ -97,6 +97,11 @@ class RefVAE(nn.Module):
         for conv in (self.init_feat[0], self.init_feat[3]):
             conv.bias.requires_grad_(False)
 
+    @property
+    def protocol(self) -> dict[str, str]:
+        """What results depend on beside the file of weights, for result files."""
+        return {'vgg': self.vgg.source}
+
     def forward(self, lq: Tensor, ref: Tensor | None = None, noise: Tensor | None = None) -> dict[str, Tensor]:
         """`sr`, `mu` and `logvar` (N, num_latent), the latter two in float32 under autocast too.
 

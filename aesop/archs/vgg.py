@@ -97,6 +97,8 @@ class VGGFeatures(nn.Module):
         if 'input.weight' in state:
             self.first = nn.Conv2d(3, 3, 1)
             self.first.load_state_dict({kind: state[f'input.{kind}'] for kind in ('weight', 'bias')})
+        of = 'with its own first convolution, as vgg_r41.pth' if self.first else "torchvision's, ImageNet normalisation"
+        self.source = f'{vgg_type}, {weights} ({of})'
         self.register_buffer('mean', torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1), persistent=False)
         self.register_buffer('std', torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1), persistent=False)
         self.requires_grad_(False).eval()

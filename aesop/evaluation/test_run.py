@@ -108,6 +108,7 @@ def _made(options: Options, model: SRModel, device: torch.device) -> dict[str, A
     return {
         'weights': path,
         'param_key': options.path.param_key_g,
+        **getattr(model.net_g, 'protocol', {}),
         'weights_sha256': sha256(weights) if weights else None,
         'parameters_sha256': weights_sha256(model.net_g),
         'device': torch.cuda.get_device_name(device) if device.type == 'cuda' else 'CPU',

@@ -23,7 +23,7 @@ def test_a_run_starts_without_what_only_unix_has(folder, options):
     Path('run.yml').write_text(yaml.safe_dump(options))
     command = [sys.executable, '-c', WITHOUT, 'train', '-opt', 'run.yml']
     environment = {**os.environ, 'PYTHONPATH': str(ROOT)}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=400)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     assert 'done: 6 iterations' in done.stdout
     assert Path('experiments/tiny/models/net_g_6.pth').is_file()

@@ -327,7 +327,7 @@ def test_a_state_is_that_of_the_step_boundary_however_long_its_writing_takes(fol
     step = SRModel.step
 
     def slow(content, path):
-        assert Path(path).name != '2.state' or arrived.wait(60)
+        assert Path(path).name != '2.state' or arrived.wait(300)
         save(content, path)
 
     def stepping(self, batch, iteration):

@@ -31,7 +31,7 @@ def slurm(tmp_path, monkeypatch):
     ('exit 0', 0, False), ('exit 2', 2, False), ('exit 1', 1, False), ('exit 3', 3, True),
 ])  # fmt: skip
 def test_a_run_that_was_stopped_is_requeued_and_no_other(slurm, srun, code, requeued):
-    assert slurm(srun).wait(20) == code
+    assert slurm(srun).wait(300) == code
     assert Path('told').exists() == requeued
     assert Path('started').read_text().split()[-5:] == ['--launcher', 'slurm', '--auto_resume', '-opt', 'run.yml']
 
@@ -45,7 +45,7 @@ def test_the_signal_before_the_end_reaches_the_run(slurm, answer, code, requeued
         assert job.poll() is None
         time.sleep(0.01)
     os.kill(job.pid, signal.SIGUSR1)
-    assert job.wait(20) == code
+    assert job.wait(300) == code
     assert Path('told').exists() == requeued
     if requeued:
         assert Path('told').read_text() == 'requeue 77\n'

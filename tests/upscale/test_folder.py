@@ -244,7 +244,7 @@ def test_what_cannot_be_written_is_told_and_the_rest_is_done(images, weights, ca
 
 def test_reading_and_writing_run_beside_the_network(images):
     """The third image is read, and the first one written, before the network has finished the second."""
-    net, happened = build_network(NET), threading.Barrier(3, timeout=20)
+    net, happened = build_network(NET), threading.Barrier(3, timeout=300)
     jobs, outcome = find_jobs(images, images.with_name('out'), '', None, False)
     up = upscaler(net)
     calls = []

@@ -124,17 +124,17 @@ def test_of_two_builds_at_once_one_decodes_and_the_other_waits(folders, monkeypa
     def read(path):
         reads.append(path)
         begun.set()
-        go_on.wait(20)
+        go_on.wait(300)
         return read_image(path)
 
     caches = [DiskCache('set', folders / 'cache', ['hr'], stamps(folders / 'hr')) for _ in range(2)]
     first, second = (threading.Thread(target=cache.build, args=(read, 10)) for cache in caches)
     first.start()
-    assert begun.wait(20)
+    assert begun.wait(300)
     waits = threading.Event()
     monkeypatch.setattr(cache_module.logger, 'info', lambda text, *_: 'waiting' in text and waits.set())
     second.start()
-    assert waits.wait(20)
+    assert waits.wait(300)
     go_on.set()
     first.join()
     second.join()
