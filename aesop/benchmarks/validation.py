@@ -64,12 +64,13 @@ def run(args: argparse.Namespace) -> None:
         roots = {'dataroot_gt': f'{folder}/HR', 'dataroot_lq': f'{folder}/LR'}
         dataset = build_dataset({'type': 'PairedImageDataset', 'name': 'photographs', 'scale': SCALE} | roots)
         metrics = {name: metric(name, Path(folder)).to(device) for name in args.metrics}
+        unused = copy.deepcopy(metrics)
         new: dict[str, dict[str, Metric]] = {}
         scores: dict[str, Any] = {}
 
         def begin() -> None:
             """Copies of the metrics that have seen no image yet."""
-            new.update({name: copy.deepcopy(metrics) for name in ('parts', *WHOLE[:1])})
+            new.update({name: copy.deepcopy(unused) for name in ('parts', WHOLE[0])})
 
         begin()
         calls = parts(model, dataset, new)
