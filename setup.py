@@ -11,7 +11,7 @@ PYTHONS = ('3.10', '3.11', '3.12', '3.13', '3.14')
 LMDB = ['lmdb>=1.4']  # io_backend: {type: lmdb}, `aesop lmdb`
 FIGURES = ['matplotlib>=3.7']  # `aesop plot`
 DEMO = ['scikit-image>=0.22', *FIGURES]  # the photographs and the picture of `make demo`, `aesop benchmark`
-EXPORT = ['safetensors>=0.4', 'onnx>=1.15', 'onnxruntime>=1.17', 'spandrel>=0.4', 'torch>=2.5']  # `aesop export`
+EXPORT = ['safetensors>=0.4', 'onnx>=1.15', 'onnxruntime>=1.17', 'spandrel>=0.4']  # `aesop export`
 HUB = ['huggingface_hub>=0.23']  # hf://owner/repository, aesop publish
 
 setup(

@@ -87,6 +87,14 @@ LOSSES: dict[str, tuple[str, Block]] = {
     'ganloss': ('gan_opt', {'type': 'GANLoss'}),
     'ldlloss': ('artifacts_opt', {'type': 'L1Loss'}),
 }
+LOADER = (
+    'name',
+    'gt_size',
+    'batch_size_per_gpu',
+    'num_worker_per_gpu',
+    'pin_memory',
+)  # stay outside of what is wrapped
+AUGMENTATIONS = ('mixup', 'cutmix', 'resizemix', 'cutblur')
 DROPPED = {  # keys that need nothing here, and why
     'dist_params': 'the launcher says how processes meet',
     'datasets.*.prefetch_mode': 'batches are always fetched ahead',
@@ -95,6 +103,7 @@ DROPPED = {  # keys that need nothing here, and why
     'val.pbar': 'there is a progress bar where there is a terminal',
     'val.val_enabled': 'validation needs a data set val; remove it to have none',
     'val.metrics_enabled': 'metrics are measured where val.metrics names some',
+    'logger.save_checkpoint_format': 'a training writes .pth; `aesop export` and `aesop publish` write safetensors',
     'logger.save_latest_freq': 'the newest state is always kept',
     'path.strict_resume': 'a state that does not fit is told',
     'use_amp': None,  # told by runtime.precision
@@ -152,7 +161,7 @@ def convert_file(path: str | Path) -> Conversion:
 def convert(data: Block) -> Conversion:
     """The options `data` of another program; `data` is left unchanged."""
     this = Conversion(_floats(deepcopy(data)))
-    for step in (_drop, _networks, _model, _datasets, _training, _runtime, _drop_unknown):
+    for step in (_drop, _networks, _model, _datasets, _training, _validation, _runtime, _drop_unknown):
         step(this)
     return this
 
@@ -252,6 +261,28 @@ def _datasets(this: Conversion) -> None:
             this.options.setdefault('train', {})['accumulate'] = block.pop('accum_iter')
             this.changed.append(f'{place}.accum_iter -> train.accumulate')
         _roots(this, place, block)
+        _augmentations(this, place, block)
+
+
+def _augmentations(this: Conversion, place: str, block: Block) -> None:
+    """traiNNer-redux's mixture of augmentations is an AugmentedDataset around the data set."""
+    mixture = {key: block.pop(key) for key in list(block) if key in ('use_moa', 'moa_augs', 'moa_probs', 'moa_debug')}
+    if not mixture.get('use_moa'):
+        return
+    names = mixture.get('moa_augs', ['none', 'mixup', 'cutmix', 'resizemix', 'cutblur'])
+    shares = mixture.get('moa_probs', [0.4, 0.084, 0.084, 0.084, 0.348])
+    if len(names) != len(shares) or not sum(shares) > 0:
+        this.without.append(f'{place}.moa_augs: moa_probs has to have a share for each, and not only zeros')
+        return
+    chances = {name: round(share / sum(shares), 4) for name, share in zip(names, shares)}
+    for name in sorted(chances.keys() - {*AUGMENTATIONS, 'none'}):
+        this.without.append(f'{place}.moa_augs {name}: there is no such augmentation here')
+    chances = {name: chance for name, chance in chances.items() if name in AUGMENTATIONS}
+    inner = {key: value for key, value in block.items() if key not in LOADER}
+    kept = {key: block[key] for key in LOADER if key in block}
+    block.clear()
+    block.update({**kept, 'type': 'AugmentedDataset', 'augmentations': chances, 'dataset': inner})
+    this.changed.append(f'{place}.moa_augs, moa_probs -> AugmentedDataset')
 
 
 def _roots(this: Conversion, place: str, block: Block) -> None:
@@ -261,10 +292,9 @@ def _roots(this: Conversion, place: str, block: Block) -> None:
     if counts == {1}:
         block.update({key: roots[0] for key, roots in lists.items()})
     elif len(counts) == 1 and counts != {0}:
-        loader = ('name', 'gt_size', 'batch_size_per_gpu', 'num_worker_per_gpu', 'pin_memory')
-        part = {key: value for key, value in block.items() if key not in (*loader, *lists)}
+        part = {key: value for key, value in block.items() if key not in (*LOADER, *lists)}
         parts = [{**part, **dict(zip(lists, roots))} for roots in zip(*lists.values())]
-        kept = {key: block[key] for key in loader if key in block}
+        kept = {key: block[key] for key in LOADER if key in block}
         block.clear()
         block.update({**kept, 'type': 'MixedDataset', 'parts': parts})
         this.changed.append(f'{place}: several folders -> MixedDataset')
@@ -328,7 +358,14 @@ def _runtime(this: Conversion) -> None:
         this.changed.append('precision, memory layout and compilation -> runtime')
 
 
-UNKNOWN = re.compile(r'unknown key|has no argument|would ignore it')
+def _validation(this: Conversion) -> None:
+    val = this.options.get('val')
+    if isinstance(val, dict) and 'tile_size' in val:
+        val['tile'] = val.pop('tile_size') or None
+        this.changed.append(f'val.tile_size -> tile {val["tile"]}')
+
+
+UNKNOWN = re.compile(r'unknown key|has no (such )?argument|would ignore it')
 
 
 def _drop_unknown(this: Conversion) -> None:

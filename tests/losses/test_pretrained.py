@@ -87,9 +87,23 @@ def test_autocast_and_half_images_do_not_change_what_it_computes_in(file, pair):
 
 
 def test_compiled(file, pair):
-    loss = AESOPLoss.from_pretrained(file)
-    compiled = torch.compile(loss, backend='eager', fullgraph=True)
-    torch.testing.assert_close(compiled(*pair), expected(*pair))
+    sr, gt = pair
+    (gradient,) = torch.autograd.grad(expected(sr, gt), sr)
+    compiled = torch.compile(AESOPLoss.from_pretrained(file), backend='aot_eager', fullgraph=True)
+    value = compiled(sr, gt)
+    torch.testing.assert_close(value, expected(sr, gt))
+    value.backward()
+    torch.testing.assert_close(sr.grad, gradient)
+
+
+@pytest.mark.parametrize('scale', [1, 2, 3, 4, 8])
+def test_any_scale_of_the_network(scale, file):
+    lq, gt = image(1, 3, 24 // scale, 24 // scale), image(1, 3, 24, 24, 0.4)
+    net = nn.Sequential(nn.Conv2d(3, 3 * scale**2, 3, padding=1), nn.PixelShuffle(scale))
+    value = AESOPLoss.from_pretrained(file)(net(lq), gt)
+    assert torch.equal(value, expected(net(lq), gt)) and value > 0
+    value.backward()
+    assert net[0].weight.grad.abs().sum() > 0
 
 
 def test_a_copy_computes_the_same(file, pair):

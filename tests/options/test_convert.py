@@ -47,6 +47,29 @@ def test_trainner_redux():
     assert this.left == []
 
 
+def test_the_mixture_of_augmentations_and_tiles_of_trainner_redux():
+    """A file as its templates are: what is known goes on, what is not is told, and nothing is left."""
+    data = yaml.safe_load((FOREIGN / 'trainner_redux.yml').read_text())
+    mixture = {'moa_augs': ['none', 'mixup', 'resizemix', 'up'], 'moa_probs': [4, 1, 2, 1], 'moa_debug': False}
+    train = {'dataroot_gt': ['a/HR'], 'dataroot_lq': ['a/LR'], 'use_moa': True, **mixture, 'use_hfip': True}
+    data['datasets']['train'] |= train
+    data['val'] = {'val_freq': 1000, 'tile_size': 200, 'tile_overlap': 8}
+    data['logger'] = {'save_checkpoint_format': 'safetensors'}
+    this = convert(data)
+    assert this.left == []
+    block = this.options['datasets']['train']
+    assert block['type'] == 'AugmentedDataset' and block['augmentations'] == {'mixup': 0.125, 'resizemix': 0.25}
+    assert block['gt_size'] == 256 and block['dataset']['dataroot_gt'] == 'a/HR' and 'use_moa' not in str(block)
+    assert this.options['val'] == {'val_freq': 1000, 'tile': 200, 'tile_overlap': 8}
+    told = '\n'.join(this.without)
+    assert 'moa_augs up: there is no such augmentation here' in told and 'aesop export' in told
+
+    data['datasets']['train']['use_moa'] = False
+    this = convert(data)
+    assert this.options['datasets']['train']['type'] == 'PairedImageDataset' and this.left == []
+    assert any('use_hfip: PairedImageDataset has no such argument' in line for line in this.without)
+
+
 def test_ours_stays_as_it_is():
     recipe = {'name': 'x', 'model_type': 'SRModel', 'scale': 4, 'network_g': {'type': 'RRDBNet', 'scale': 4}}
     this = convert(recipe)

@@ -4,7 +4,9 @@ import cv2
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image
+from torch import nn
 
 from aesop.archs import build_network
 from aesop.errors import UserError
@@ -13,7 +15,7 @@ from aesop.metrics.psnr_ssim import psnr
 from aesop.models import build_model
 from aesop.models.precision import Precision
 from aesop.options import load_options
-from aesop.upscale import folder
+from aesop.upscale import folder, networks
 from aesop.upscale.folder import Outcome, Upscaler, find_jobs, run
 from aesop.utils import checkpoint
 from aesop.utils.images import read_image, save_image, to_tensor, to_uint8
@@ -327,3 +329,49 @@ def test_the_network_of_the_package_beats_bicubic_without_a_word_about_weights(t
     assert psnr(sr[None], gt[None]) > psnr(bicubic[None], gt[None]) + 0.3
     detail = DetailRatio(crop_border=4)
     assert 0.2 < detail(sr, gt) < 2 and detail(bicubic, gt) < 0.05
+
+
+class Leaning(nn.Module):
+    """Enlarges, and adds a ramp over whatever it is given: what lies at a tile's left edge becomes darker."""
+
+    scale = 2
+
+    def forward(self, lq):
+        ramp = torch.linspace(-0.2, 0.2, lq.shape[-1]).expand_as(lq)
+        return F.interpolate(lq + ramp, scale_factor=2, mode='nearest')
+
+
+def test_blending_hides_the_seams_of_a_network_that_depends_on_the_place(tmp_path, weights, monkeypatch):
+    save_image(tmp_path / 'grey.png', np.full((40, 160, 3), 128, np.uint8))
+    monkeypatch.setattr(networks, 'load_generator', lambda *_: Leaning())
+    rows = {}
+    for blend in ('0', '16'):
+        tiles = ['--tile', '96', '--overlap', '16', '--blend', blend, '--overwrite']
+        assert command(tmp_path / 'grey.png', weights, *tiles) == 0
+        rows[blend] = read_image(tmp_path / 'out' / 'grey.png').astype(int)
+        assert (rows[blend] == rows[blend][:1, :, :1]).all()
+        rows[blend] = rows[blend][0, :, 0]
+    steps = {blend: abs(np.diff(row)).max() for blend, row in rows.items()}
+    assert steps['0'] > 25 and steps['16'] <= 3
+    seam = abs(np.diff(rows['0'])).argmax() + 1
+    far = abs(np.arange(320) - seam) > 2 * 16
+    assert np.array_equal(rows['0'][far], rows['16'][far])  # away from it nothing changes
+
+
+@pytest.mark.parametrize('name', ['wavelet', 'adain'])
+def test_colours_are_corrected(name, tmp_path, weights, monkeypatch):
+    class Reddening(nn.Module):
+        scale = 2
+
+        def forward(self, lq):
+            return F.interpolate(lq, scale_factor=2, mode='bicubic') + torch.tensor([0.1, 0, -0.05]).view(3, 1, 1)
+
+    monkeypatch.setattr(networks, 'load_generator', lambda *_: Reddening())
+    y, x = np.mgrid[:48, :60]
+    lq = np.stack([60 + 2 * x, 70 + 2 * y, 90 + x + y], -1).astype(np.uint8)
+    save_image(tmp_path / 'in.png', lq)
+    means = []
+    for arguments in ((), ('--colour', name)):
+        assert command(tmp_path / 'in.png', weights, '--overwrite', *arguments) == 0
+        means.append(read_image(tmp_path / 'out' / 'in.png').mean((0, 1)) - lq.mean((0, 1)))
+    assert means[0] == pytest.approx([25.5, 0, -12.75], abs=1.5) and means[1] == pytest.approx([0, 0, 0], abs=1)

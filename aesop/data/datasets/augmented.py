@@ -1,4 +1,4 @@
-"""A training set some of whose samples are put together of two: mixup, CutMix, CutBlur."""
+"""A training set some of whose samples are put together of two: mixup, CutMix, ResizeMix, CutBlur."""
 
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -21,8 +21,8 @@ class AugmentedDataset(Dataset):
 
     Args:
         dataset: block of the training set `{type: ..., **arguments}`.
-        augmentations: probability of each of mixup, cutmix and cutblur; their sum is at most 1, and the rest of the
-            samples stay as they are.
+        augmentations: probability of each of mixup, cutmix, resizemix and cutblur; their sum is at most 1, and the
+            rest of the samples stay as they are.
         gt_size: side of the ground-truth crop.
         name: what it is called in logs.
         scale: see `CropDataset`; the training set is given it.

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from aesop.data import build_dataset
-from aesop.data.augmentations import cutblur, cutmix, mixup
+from aesop.data.augmentations import cutblur, cutmix, mixup, resizemix
 from aesop.errors import UserError
 from aesop.utils.imresize import imresize
 
@@ -28,6 +28,21 @@ def test_cutmix_takes_the_same_rectangle_of_both():
         assert torch.equal(done['gt'], done['lq'].repeat_interleave(4, -1).repeat_interleave(4, -2))
         assert 0.35 < done['lq'].mean() < 0.55  # 0.7 of each side
         assert sample['gt'].max() == 0
+
+
+def test_resizemix_puts_the_whole_of_the_other_into_a_rectangle_of_both():
+    """On a ramp from 0 to 0.9 in an image of -1: what is pasted goes from end to end, wherever and however large."""
+    ramp = {'gt': torch.linspace(0, 0.9, 40).expand(3, 32, 40), 'lq': torch.linspace(0, 0.9, 10).expand(3, 8, 10)}
+    areas = []
+    for seed in range(20):
+        done = resizemix(pair(-1.0), ramp, np.random.default_rng(seed))
+        where = {key: done[key][0] >= 0 for key in ('gt', 'lq')}
+        assert torch.equal(where['gt'], where['lq'].repeat_interleave(4, -1).repeat_interleave(4, -2))
+        areas.append(where['lq'].float().mean().item())
+        row = done['gt'][0][where['gt'].any(1).nonzero()[0].item()]
+        row = row[row >= 0]
+        assert row.diff().min() >= 0 and row[0] < 0.15 and row[-1] > 0.75
+    assert min(areas) < 0.1 and 0.3 < max(areas) <= 0.64
 
 
 def test_cutblur_makes_a_rectangle_of_the_input_clean():
