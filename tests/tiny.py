@@ -2,6 +2,7 @@
 
 import inspect
 import json
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -25,15 +26,14 @@ SMALL |= {'num_latent': 8, 'num_scales': 1}  # RefVAE and its discriminator
 SMALL |= {'nf': 8, 'nb': 20, 'gc': 4}  # SPSRNet's gradient branch looks at the 20th block
 
 
-@pytest.fixture(scope='module')
-def backbones(tmp_path_factory):
+@contextmanager
+def stand_ins(folder):
     """Random VGG19 and AlexNet features in AESOP_WEIGHTS, under the names that the option files and torchvision use.
 
     The runs share what is read from them: to build LPIPS takes longer than all else that a small run does. The networks
     of the other metrics, which take seconds an image, are stand-ins.
     """
     torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp('weights')
     vgg = torchvision.models.vgg.make_layers(torchvision.models.vgg.cfgs['E'])
     for name, features in (
         ('vgg19_features_fp16.pth', vgg.half()),
@@ -48,6 +48,13 @@ def backbones(tmp_path_factory):
         patch.setattr(fid, 'inception_network', lambda weights: StandIn())
         patch.setattr(no_reference, 'pyiqa_network', lambda name: StandIn())
         patch.setattr(no_reference, 'version', lambda package: 'stand-in')
+        yield
+
+
+@pytest.fixture(scope='module')
+def backbones(tmp_path_factory):
+    """`stand_ins` in a folder of their own."""
+    with stand_ins(tmp_path_factory.mktemp('weights')):
         yield
 
 
