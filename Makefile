@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo check test test-report lint docs
+.PHONY: setup demo check test test-report lint types docs
 
 setup: .venv/installed
 
@@ -21,8 +21,8 @@ demo: setup
 test: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --max-worker-restart 0
 
-# Before each commit: lint, and the tests that take no runs.
-check: lint
+# Before each commit: lint, types, and the tests that take no runs.
+check: lint types
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --max-worker-restart 0 tests/test_house.py \
 		tests/test_registry.py tests/archs tests/losses tests/metrics tests/outside
 
@@ -40,6 +40,9 @@ test-report: .venv/report-test
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+types: setup
+	$(BIN)/pyright
 
 # The documentation as a site in site/; a broken link or reference is an error.
 docs: export NO_MKDOCS_2_WARNING = 1

@@ -65,6 +65,16 @@ setup(
         'completion': ['argcomplete>=3'],  # eval "$(register-python-argcomplete aesop)"
         'report-test': ['playwright>=1.40'],  # make test-report, with the system's Chromium
         'release': ['build>=1.0', 'twine>=5'],  # docs/releasing.md
-        'dev': ['pytest>=8', 'pytest-xdist>=3.5', 'ruff>=0.8', 'accelerate>=0.30', *DEMO, *EXPORT, *HUB, *LMDB],
+        'dev': [
+            'pytest>=8',
+            'pytest-xdist>=3.5',
+            'ruff>=0.8',
+            'pyright[nodejs]>=1.1.400',
+            'accelerate>=0.30',
+            *DEMO,
+            *EXPORT,
+            *HUB,
+            *LMDB,
+        ],
     },
 )

@@ -5,9 +5,11 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from aesop.errors import UserError
+
+T = TypeVar('T', bound=Callable[..., Any])
 
 
 def did_you_mean(name: str, known: list[str]) -> str:
@@ -33,12 +35,12 @@ class Registry:
     def __init__(self, kind: str, room: str) -> None:
         self.kind = kind
         self._room = room
-        self._parts: dict[str, Callable[..., Any]] = {}
+        self._parts: dict[str, Any] = {}
 
-    def register(self, *aliases: str) -> Callable[[Any], Any]:
+    def register(self, *aliases: str) -> Callable[[T], T]:
         """Decorator: registers a class under its own name and under `aliases` (names in published option files)."""
 
-        def add(part: Any) -> Any:
+        def add(part: T) -> T:
             for name in (part.__name__, *aliases):
                 if name in self._parts:
                     raise NameTaken(f'a {self.kind} named "{name}" is already registered; rename one of the two')
@@ -51,7 +53,7 @@ class Registry:
         importlib.import_module(self._room)
         return sorted(self._parts)
 
-    def get(self, name: str) -> Callable[..., Any]:
+    def get(self, name: str) -> Any:
         """The component registered as `name`; otherwise a UserError that suggests the closest known name."""
         known = self.names()
         if name not in self._parts:

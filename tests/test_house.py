@@ -91,3 +91,15 @@ def test_nothing_is_patched():
     words = ('Method' + 'Type', '__class__' + ' =', '.data' + ' = ', '_foreach' + '_', 'unit' + 'test')
     found = [f'{file}: {word}' for file in FILES for word in words if word in file.read_text(encoding='utf-8')]
     assert found == []
+
+
+def test_no_function_is_longer_than_60_lines():
+    """Outside the networks, some of whose constructors are lists of layers."""
+    functions = [
+        (f'{file}: {node.name}', node.end_lineno - node.lineno + 1)
+        for file in FILES
+        if 'archs' not in file.parts
+        for node in ast.walk(ast.parse(file.read_text(encoding='utf-8')))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
+    assert [function for function in functions if function[1] > 60] == []

@@ -84,17 +84,18 @@ class AutoEncoder(nn.Module):
     def __init__(self, dec_opt: NetworkBlock, enc_opt: EncoderBlock | None = None) -> None:
         super().__init__()
         decoder = ARCHS.build(dec_opt)
-        self.scale = getattr(decoder, 'scale', None)
-        if self.scale not in UNSHUFFLES:
+        scale = getattr(decoder, 'scale', None)
+        if not isinstance(scale, int) or scale not in UNSHUFFLES:
             raise UserError(
                 f'dec_opt: an auto-encoder needs a super-resolution network of scale 2, 3, 4 or 8 as its decoder; '
-                f'{dec_opt["type"]} has scale {self.scale}'
+                f'{dec_opt["type"]} has scale {scale}'
             )
+        self.scale = scale
         block = {'type': 'RRDBEncoder', **(enc_opt or {})}
         block.pop('placeholder', None)
         if block['type'] == 'RRDBEncoder':
             block = {'num_feat': dec_opt.get('num_feat', 64), 'num_grow_ch': dec_opt.get('num_grow_ch', 32)} | block
-        self.encoder = ARCHS.build(block, scale=self.scale)
+        self.encoder = ARCHS.build(block, scale=scale)
         self.decoder = decoder
 
     def forward(self, x: Tensor, also: Sequence[str] = ()) -> Tensor | dict[str, Tensor]:

@@ -106,7 +106,7 @@ def _folder() -> Path | None:
 def _url(arch: str) -> str:
     from torchvision.models import get_model_weights  # heavy, and only pretrained backbones need it
 
-    return get_model_weights(arch).IMAGENET1K_V1.url
+    return get_model_weights(arch)['IMAGENET1K_V1'].url
 
 
 def _download(arch: str, url: str) -> dict[str, Tensor]:

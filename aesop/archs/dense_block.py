@@ -47,7 +47,7 @@ class ResidualDenseBlock(nn.Module):
         ):  # torch.compile optimises the plain form itself
             inner = [layer for layer in self.modules() if isinstance(layer, nn.Conv2d)]  # some are inside a Sequential
             parameters = tuple(tensor for conv in inner for tensor in (conv.weight, conv.bias))
-            if any(t.requires_grad for t in (x, *parameters)):
+            if any(t is not None and t.requires_grad for t in (x, *parameters)):
                 return _DenseBlock.apply(x, *parameters)
         seen = x
         for conv in convs[:-1]:
@@ -74,12 +74,14 @@ class _DenseBlock(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]  (as torch's documentation has it)
+        ctx: Any, gradient: Tensor
+    ) -> tuple[Tensor | None, ...]:
         saved = ctx.saved_tensors  # under checkpointing they can be read only once
         weights, outputs, inputs = saved[:5], saved[5:9], saved[9:]
         dtype = outputs[0].dtype
         of_out = (RESIDUAL * gradient).to(dtype)
-        of_seen: Tensor | None = None  # gradient of the concatenation, from all convolutions that take it
+        of_seen: Any = None  # gradient of the concatenation, from all convolutions that take it
         of_parameters: list[Tensor | None] = []
         for i in (4, 3, 2, 1, 0):
             if ctx.frozen:  # only the layout matters, so it is left uninitialised

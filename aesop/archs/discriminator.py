@@ -91,17 +91,18 @@ class UNetDiscriminatorSN(nn.Module):
         self.conv9 = nn.Conv2d(num_feat, 1, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
+        convs = [getattr(self, f'conv{i}') for i in range(1, 9)]
         down = [F.leaky_relu(self.conv0(x), 0.2)]
-        for conv in (self.conv1, self.conv2, self.conv3):
+        for conv in convs[:3]:
             down.append(F.leaky_relu(conv(down[-1]), 0.2))
         x = down.pop()
-        for conv in (self.conv4, self.conv5, self.conv6):
+        for conv in convs[3:6]:
             skip = down.pop()
             x = F.interpolate(x, skip.shape[-2:], mode='bilinear', align_corners=False)
             x = F.leaky_relu(conv(x), 0.2)
             if self.skip_connection:
                 x = x + skip
-        for conv in (self.conv7, self.conv8):
+        for conv in convs[6:]:
             x = F.leaky_relu(conv(x), 0.2, inplace=True)
         return self.conv9(x)
 

@@ -1,6 +1,7 @@
 """DRCT (Hsu et al., CVPRW 2024): window attention with dense connections inside each group."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -22,7 +23,7 @@ class ResidualDenseGroup(nn.Module):
     """
 
     def __init__(
-        self, dim: int, gc: int, num_heads: int, window: int, mlp_ratio: float, again: bool, **block: object
+        self, dim: int, gc: int, num_heads: int, window: int, mlp_ratio: float, again: bool, **block: Any
     ) -> None:
         super().__init__()
         self.again = again
@@ -34,7 +35,7 @@ class ResidualDenseGroup(nn.Module):
             self.add_module(f'adjust{i}', PixelLinear(width, gc if i < BLOCKS else dim))
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        feats = x
+        feat = feats = x
         for i in range(1, BLOCKS + 1):
             swin, adjust = getattr(self, f'swin{i}'), getattr(self, f'adjust{i}')
             feat = adjust(recompute(self.again, swin, feats, mask))

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -23,7 +24,7 @@ def init_small_(module: nn.Module) -> None:
                 nn.init.zeros_(layer.bias)
 
 
-def in_fp32(x: Tensor) -> AbstractContextManager[None]:
+def in_fp32(x: Tensor) -> AbstractContextManager[Any]:
     """Disables autocast on the device of `x`."""
     return nullcontext() if x.device.type == 'meta' else torch.autocast(x.device.type, enabled=False)
 
@@ -65,13 +66,15 @@ class ConstantConv2d(nn.Module):
     """
 
     weight: Tensor
-    bias: Tensor
+    bias: Tensor | None
 
     def __init__(self, conv: nn.Conv2d) -> None:
         super().__init__()
-        self.padding, self.padding_mode = conv.padding, conv.padding_mode
+        self.padding: Any = conv.padding
+        self.padding_mode = conv.padding_mode
+        bias = None if conv.bias is None else conv.bias.detach()
         self.register_buffer('weight', conv.weight.detach(), persistent=False)
-        self.register_buffer('bias', conv.bias.detach(), persistent=False)
+        self.register_buffer('bias', bias, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         if self.padding_mode == 'zeros':
@@ -92,7 +95,7 @@ def make_constant(net: nn.Module) -> nn.Module:
 
 def use_plain(net: nn.Module, plain: bool = True) -> nn.Module:
     """Switches layers that have an optimised form (dense blocks, window attention, VGG) to the plain one."""
-    for module in net.modules():
-        if hasattr(module, 'plain'):
-            module.plain = plain
+    modules: list[Any] = [module for module in net.modules() if hasattr(module, 'plain')]
+    for module in modules:
+        module.plain = plain
     return net

@@ -4,20 +4,15 @@ Formulas and weights are those of the published code, github.com/jkpark0825/CAL_
 """
 
 from collections import OrderedDict
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from aesop.archs.layers import in_fp32
 from aesop.errors import UserError
 from aesop.registry import ARCHS
-
-
-def without_autocast(device_type: str) -> AbstractContextManager[None]:
-    """Disables autocast, which the meta device does not support."""
-    return nullcontext() if device_type == 'meta' else torch.autocast(device_type, enabled=False)
 
 
 def orthogonality(weight: Tensor) -> Tensor:
@@ -25,7 +20,7 @@ def orthogonality(weight: Tensor) -> Tensor:
 
     The mean is over all E * E pairs; a row paired with itself counts as 0.
     """
-    with without_autocast(weight.device.type):
+    with in_fp32(weight):
         rows = F.normalize(weight.float(), dim=1)
         cosines = rows @ rows.T
         return (cosines - cosines.diag().diag()).square().mean()
@@ -37,7 +32,7 @@ def lda(features: Tensor) -> Tensor:
     Within an expert it is the variance over all its values; between two, mean(f_i f_j) / (sum(f_i) sum(f_j) + 1e-5).
     Because of the sums, the second part is about 1e-8 of the first at the usual sizes.
     """
-    with without_autocast(features.device.type):
+    with in_fp32(features):
         features = features.float()
         within = features.var((0, 1, 3)).sum()
         products = torch.einsum('ntic,ntjc->ij', features, features) / features[:, :, 0].numel()
@@ -149,7 +144,7 @@ class MOD(nn.Module):
         out = {'logits': self.classifier(chosen), 'features': [chosen]}
         if routed:
             terms = {
-                'orthogonality': orthogonality(self.orthonet.trans.weight.view(self.num_expert, -1)),
+                'orthogonality': orthogonality(self.orthonet.get_parameter('trans.weight').view(self.num_expert, -1)),
                 'lda': lda(features),
                 'balance': load_balance(routing),
             }
@@ -165,5 +160,5 @@ class MOD(nn.Module):
 
     def route(self, tokens: Tensor) -> Tensor:
         """(N, tokens, C) -> (N, tokens, E), the probabilities of the experts."""
-        with without_autocast(tokens.device.type):
+        with in_fp32(tokens):
             return (tokens.float() @ self.w_gating1).softmax(-1)

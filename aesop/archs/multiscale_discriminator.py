@@ -29,10 +29,11 @@ class MultiScaleDiscriminator(nn.Module):
         self.conv3 = nn.Conv2d(4 * num_feat, 8 * num_feat, 4, stride=2, padding=1)
         self.weight = nn.Conv2d(8 * num_feat, 1, 3, padding=1)
         for conv in self.children():
-            nn.init.normal_(conv.weight, std=0.02)
-            nn.init.zeros_(conv.bias)
-        for conv in (self.conv1, self.conv2, self.conv3):
-            conv.bias.requires_grad_(False)  # removed by the normalisation: its gradient is rounding noise
+            if isinstance(conv, nn.Conv2d) and conv.bias is not None:
+                nn.init.normal_(conv.weight, std=0.02)
+                nn.init.zeros_(conv.bias)
+                # The others are removed by the normalisation: their gradients are rounding noise.
+                conv.bias.requires_grad_(conv in (self.input_conv, self.weight))
 
     def forward(self, x: Tensor) -> dict[str, Tensor | list[list[Tensor]]]:
         height, width = (-(-side // 2 ** (self.num_scales - 1)) // 8 for side in x.shape[-2:])

@@ -28,8 +28,8 @@ def architecture_of(path: Path) -> dict[str, Any] | None:
     if path.suffix != '.safetensors' or not path.is_file():
         return None
     try:
-        text = safetensors.read_metadata(path).get('architecture')
-        block = None if text is None else json.loads(text)
+        text = safetensors.read_metadata(path).get('architecture', 'null')
+        block = json.loads(text)
     except (OSError, ValueError) as error:
         raise UserError(f'{path} is damaged ({error}): copy or download it again') from error
     if block is not None and not (isinstance(block, dict) and isinstance(block.get('type'), str)):

@@ -1,6 +1,6 @@
 """RefVAE (Liu et al., CVPR Workshops 2021): super-resolution with a conditional VAE guided by a reference image."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -66,7 +66,7 @@ class RefVAE(nn.Module):
         self.noise_shape = (num_latent,)
         # Frozen, with weights in a separate file
         vgg = VGGFeatures([FEATURE], weights=vgg_weights, padding_mode='reflect', width=vgg_width)
-        self.vgg = make_constant(vgg)
+        self.vgg: Any = make_constant(vgg)
 
         channels, (code, side, _) = 8 * vgg_width, CODE
         self.init_feat = nn.Sequential(
@@ -143,7 +143,7 @@ class RefVAE(nn.Module):
     def _posterior(self, feature: Tensor) -> tuple[Tensor, Tensor]:
         code = F.interpolate(self.init_feat(feature), CODE[1:], mode='bilinear', align_corners=False)
         with in_fp32(code):  # logvar enters an exponential
-            code = code.to(self.VAE_encoder[0].weight.dtype).flatten(1)
+            code = code.to(next(self.VAE_encoder.parameters()).dtype).flatten(1)
             mu, logvar = self.VAE_encoder(code).chunk(2, dim=1)
         return mu, logvar
 

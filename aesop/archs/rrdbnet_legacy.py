@@ -43,7 +43,10 @@ class LegacyRRDB(nn.Module):
             self.add_module(f'RDB{i}', block)
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.add(x, self.RDB3(self.RDB2(self.RDB1(x))), alpha=RESIDUAL)
+        out = x
+        for block in self.children():
+            out = block(out)
+        return torch.add(x, out, alpha=RESIDUAL)
 
 
 @ARCHS.register('RRDB_BSRGANNet')

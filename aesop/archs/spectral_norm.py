@@ -1,5 +1,7 @@
 """Spectral normalisation (Miyato et al., ICLR 2018) under published names: weight_orig, weight_u, weight_v."""
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -18,7 +20,7 @@ class SpectralConv2d(nn.Conv2d):
     weight_u: Tensor
     weight_v: Tensor
 
-    def __init__(self, *args: int, **kwargs: int | bool) -> None:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         weight = self.weight
         del self.weight
@@ -35,12 +37,12 @@ class SpectralConv2d(nn.Conv2d):
         )  # a later forward pass may update them before this one's backward
         return self.weight_orig / torch.dot(u, torch.mv(self.weight_orig.flatten(1), v))
 
-    def forward(self, x: Tensor) -> Tensor:
-        with in_fp32(x):
+    def forward(self, input: Tensor) -> Tensor:
+        with in_fp32(input):
             if self.training:
                 with torch.no_grad():
                     matrix = self.weight_orig.flatten(1)
                     self.weight_v.copy_(F.normalize(torch.mv(matrix.t(), self.weight_u), dim=0, eps=1e-12))
                     self.weight_u.copy_(F.normalize(torch.mv(matrix, self.weight_v), dim=0, eps=1e-12))
             weight = self.normalised()
-        return F.conv2d(x, weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+        return F.conv2d(input, weight, self.bias, self.stride, self.padding, self.dilation, self.groups)

@@ -21,7 +21,7 @@ class ResidualSwinGroup(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         feat = x
-        for block in self.residual_group['blocks']:
+        for block in self.residual_group['blocks'].children():
             feat = recompute(self.again, block, feat, mask)
         return x + self.conv(feat.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
 

@@ -8,6 +8,7 @@ import math
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.jit import is_tracing  # pyright: ignore[reportPrivateImportUsage]  (torch.jit's own name)
 
 from aesop.errors import UserError
 
@@ -77,21 +78,21 @@ class PixelLinear(nn.Linear):
 
     plain = False
 
-    def forward(self, x: Tensor) -> Tensor:
-        if self.plain or not _is_eager_fp32_on_cpu(x, self.weight):
-            return super().forward(x)
-        *sides, channels = x.shape
+    def forward(self, input: Tensor) -> Tensor:
+        if self.plain or not _is_eager_fp32_on_cpu(input, self.weight):
+            return super().forward(input)
+        *sides, channels = input.shape
         pixels = math.prod(sides)
         if pixels % ROWS:
-            return super().forward(x)
-        images = x.reshape(ROWS, 1, pixels // ROWS, channels).permute(0, 3, 1, 2)  # channels last, without a copy
+            return super().forward(input)
+        images = input.reshape(ROWS, 1, pixels // ROWS, channels).permute(0, 3, 1, 2)  # channels last, without a copy
         out = F.conv2d(images, self.weight[:, :, None, None], self.bias)
         return out.permute(0, 2, 3, 1).reshape(*sides, out.shape[1])
 
 
 def _is_eager_fp32_on_cpu(*tensors: Tensor) -> bool:
     """False when tracing or compiling, so that exported and generated code keep the matrix product."""
-    if torch.jit.is_tracing() or torch.compiler.is_compiling() or torch.is_autocast_enabled('cpu'):
+    if is_tracing() or torch.compiler.is_compiling() or torch.is_autocast_enabled('cpu'):
         return False
     return all(t.device.type == 'cpu' and t.dtype == torch.float32 for t in tensors)
 

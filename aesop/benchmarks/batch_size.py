@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> None:
             overrides = untrained(args.opt, [*args.set, *variant], Path(folder))
             tables.append(table(args, overrides, ' '.join(variant) or 'the options as they are'))
     about = measure.environment(args.device) | {'device': args.device, 'options': Path(args.opt).name}
-    title, text = __doc__.split('\n\n', 1)
+    title, text = (__doc__ or '').split('\n\n', 1)
     text = text.partition('\n\n')[2].strip()  # without the command line, which stands below
     measure.write(args.output, 'batch-size', args.command, about, title.partition('.')[0], text, tables)
 
@@ -99,7 +99,7 @@ def untrained(file: str, overrides: list[str], folder: Path) -> list[str]:
     starts = [key for key in type(options.path).model_fields if key.startswith('pretrain_network_')]
     more = [f'path.{key}=~' for key in (*starts, 'resume_state')]
     blocks = {name: getattr(options.train, name) for name in ('pixel_opt', 'perceptual_opt', 'aesop_opt')}
-    for name, block in (blocks | {f'losses.{k}': b for k, b in options.train.losses.items()}).items():
+    for name, block in (blocks | {f'losses.{k}': b for k, b in options.training.losses.items()}).items():
         if block and 'autoencoder_load' in block:
             more.append(f'train.{name}.autoencoder_load=~')
         if block and block['type'] == 'PerceptualLoss':
@@ -131,7 +131,7 @@ def steps(file: str, overrides: list[str], batch: int, device: str, limit: float
         with muted('aesop.models.precision'):
             options = load_options(file, overrides)
             model = build_model(options, device)
-        train = options.train
+        train = options.training
         every = getattr(train, 'net_d_iters', 1)
         iteration = -(-train.total_iter // every) * every  # when all is trained
         images = random_batch(options, batch * train.accumulate)

@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> None:
             tables.append(Table(title, measured(Path(folder) / kind, args), described(Path(folder) / kind)))
     tables.append(Table('imresize, scale 1/4', resizers(args.rounds), RESIZE_TEXT))
     about = measure.environment() | {'batch': args.batch, 'gt_size': args.gt_size, 'opencv': cv2.__version__}
-    text = __doc__.split('\n\n', 1)[1].strip()
+    text = (__doc__ or '').split('\n\n', 1)[1].strip()
     measure.write(args.output, 'data', args.command, about, 'Training data', text, tables)
 
 
@@ -100,7 +100,7 @@ def mosaic(sources: Sequence[np.ndarray], rng: np.random.Generator) -> np.ndarra
     height, width = SIZE_2K
     rows = []
     while sum(len(row) for row in rows) < height:
-        tiles = [sources[rng.integers(len(sources))][:, :: rng.choice((-1, 1))] for _ in range(width // 200)]
+        tiles = [sources[int(rng.integers(len(sources)))][:, :: rng.choice((-1, 1))] for _ in range(width // 200)]
         tall = min(len(tile) for tile in tiles)
         row = np.concatenate([tile[:tall] for tile in tiles], axis=1)
         rows.append(row[:, rng.integers(100) :][:, :width])
@@ -132,7 +132,8 @@ class Plain(Dataset):
     def __getitem__(self, n: int) -> dict[str, Any]:
         epoch, place = divmod(n, len(self.pairs))
         order = np.random.default_rng((self.seed, epoch, 1)).permutation(len(self.pairs))
-        gt, lq = (cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR) for path in self.pairs[order[place]])
+        files = [np.fromfile(path, np.uint8) for path in self.pairs[order[place]]]
+        gt, lq = (np.asarray(cv2.imdecode(file, cv2.IMREAD_COLOR)) for file in files)
         rng = np.random.default_rng((self.seed, n))
         side = self.gt_size // SCALE
         top, left = (int(rng.integers(length // SCALE - side + 1)) for length in gt.shape[:2])

@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> None:
             }
         )
     about = measure.environment(args.device) | {'batch': args.batch, 'crop': args.crop, 'gt_size': args.gt_size}
-    title, text = __doc__.split('\n\n', 1)
+    title, text = (__doc__ or '').split('\n\n', 1)
     table = Table('Variants', rows, TEXT)
     measure.write(args.output, 'degradation', args.command, about, title.rstrip('.'), text.strip(), [table])
 
@@ -93,10 +93,12 @@ def plain() -> Iterator[None]:
     published = {'blur': direct_blur, 'usm_sharpen': wide_sharpening, 'poisson_noise': noise_for_all}
     ours = {name: getattr(real, name) for name in published}
     try:
-        vars(real).update(published)
+        for name, function in published.items():
+            setattr(real, name, function)
         yield
     finally:
-        vars(real).update(ours)
+        for name, function in ours.items():
+            setattr(real, name, function)
 
 
 def direct_blur(images: Tensor, kernels: Tensor) -> Tensor:

@@ -98,7 +98,8 @@ def run(args: argparse.Namespace) -> None:
     kind = torch.device(args.device).type
     file = str(recipe(args.opt or f'test_aesop_{args.backbone}.yml'))
     overrides = (*args.set, 'path.pretrain_network_g=~')
-    case = Case(file, overrides, args.device, tuple(args.size or SIZES[kind]), args.tile, args.overlap)
+    height, width = args.size or SIZES[kind]
+    case = Case(file, overrides, args.device, (height, width), args.tile, args.overlap)
     variants = args.variants or list(USUAL[kind])
 
     image, results, flop = case.image(), {}, {}
@@ -142,7 +143,7 @@ def run(args: argparse.Namespace) -> None:
         args.command,
         measure.environment(args.device) | {'image': '{}x{}'.format(*case.size), 'tile': f'{case.tile}+{case.overlap}'},
         f'Inference: {Path(file).stem}',
-        __doc__.split('\n\n', 1)[1].strip(),
+        (__doc__ or '').split('\n\n', 1)[1].strip(),
         [
             Table('Variants', rows, TEXT),
             Table('Measured rates', [{'product': k, 'GFLOP/s': v / 1e9} for k, v in rates.items()]),

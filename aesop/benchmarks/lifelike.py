@@ -6,6 +6,8 @@ upsample to the nearest pixel and auto-encoders average and upsample, both with 
 channels on top. Every weight is used, and computing takes what it always takes.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -19,7 +21,7 @@ TEXTURE = 0.1  # factor of the random weights of the last convolution
 
 
 @torch.no_grad()
-def lifelike_(net: nn.Module) -> nn.Module:
+def lifelike_(net: Any) -> nn.Module:
     """Gives an RRDBNet, SwinIR or DRCT (pixel-shuffle head), or an auto-encoder of RRDBs, such weights in place."""
     if isinstance(net, AutoEncoder):
         stem, _, blocks, (wide, narrow) = net.encoder
@@ -36,19 +38,21 @@ def lifelike_(net: nn.Module) -> nn.Module:
         silence(net.conv_body)
         carry(net.conv_last, others=TEXTURE)
     elif isinstance(net, WindowNetwork):
+        first: Any = net.conv_before_upsample[0]
+        last: Any = net.conv_last
         carry(net.conv_first)
         silence(net.conv_after_body)
-        carry(net.conv_before_upsample[0])
-        net.conv_before_upsample[0].bias[:3] = 1  # above the kink of the ReLU: the image is around zero here
+        carry(first)
+        first.bias[:3] = 1  # above the kink of the ReLU: the image is around zero here
         for conv in net.upsample[::2]:
             carry(conv, repeated=4)
-        carry(net.conv_last, others=TEXTURE)
-        net.conv_last.bias[:] = -1
+        carry(last, others=TEXTURE)
+        last.bias[:] = -1
     return net
 
 
-def carry(conv: nn.Conv2d, repeated: int = 1, averaged: int = 1, others: float = 0.0) -> None:
-    """RGB passes from the first input channels to the first output channels.
+def carry(conv: Any, repeated: int = 1, averaged: int = 1, others: float = 0.0) -> None:
+    """RGB passes through a convolution from the first input channels to the first output channels.
 
     Args:
         repeated: output channels in a row that each colour goes to.
@@ -64,8 +68,8 @@ def carry(conv: nn.Conv2d, repeated: int = 1, averaged: int = 1, others: float =
     conv.bias[: 3 * repeated] = 0
 
 
-def silence(conv: nn.Conv2d) -> None:
-    """The channels of RGB get nothing from here."""
+def silence(conv: Any) -> None:
+    """The channels of RGB get nothing from this convolution."""
     conv.weight[:3] = 0
     conv.bias[:3] = 0
 

@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> None:
         ]
     about = measure.environment(args.device)
     about |= {'device': args.device, 'batch': args.batch, 'gt_size': args.gt_size, 'batches': args.batches}
-    title, text = __doc__.split('\n\n', 1)
+    title, text = (__doc__ or '').split('\n\n', 1)
     measure.write(args.output, 'loader', args.command, about, title, text.strip(), [Table('Loaders', rows)])
 
 
@@ -71,8 +71,7 @@ def measured(name: str, block: dict[str, Any], workers: int, args: argparse.Name
         device=device,
     )
     batches = iter(loader)
-    for _ in range(FIRST):
-        batch = next(batches)
+    *_, batch = itertools.islice(batches, FIRST)
     size = sum(value.nbytes for value in batch.values() if isinstance(value, torch.Tensor))
     seconds = measure.timed(lambda: list(itertools.islice(map(len, batches), args.batches)), device)
     return {

@@ -13,7 +13,6 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_all_start_methods, get_context, parent_process
 from multiprocessing.connection import wait
-from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +87,7 @@ def synchronise(device: str | torch.device) -> None:
 PRELOADED = tuple(f'aesop.benchmarks.{name}' for name in ('step', 'inference', 'validation', 'training', 'upscale'))
 
 
-def own_processes() -> BaseContext:
+def own_processes() -> Any:
     """What makes processes that share nothing with this one."""
     if 'forkserver' not in get_all_start_methods():  # Windows
         return get_context('spawn')
@@ -119,15 +118,16 @@ def _with_peak(function: Callable[..., Any], args: Sequence[Any]) -> tuple[Any, 
 
 def _end_with_parent() -> None:
     """Otherwise a worker whose parent was killed would wait for work for ever, and keep its memory."""
-    wait([parent_process().sentinel])
-    os._exit(1)
+    if parent := parent_process():
+        wait([parent.sentinel])
+        os._exit(1)
 
 
 def peak_rss() -> int:
     """The largest resident memory of this process so far, bytes."""
     status = Path('/proc/self/status')
     if status.exists():
-        return 1024 * int(re.search(r'VmHWM:\s*(\d+)', status.read_text())[1])
+        return 1024 * int(status.read_text().split('VmHWM:')[1].split()[0])
     try:
         import resource
     except ImportError:  # Windows

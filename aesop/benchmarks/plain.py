@@ -7,6 +7,7 @@ each logged value. The auto-encoder and VGG are frozen there too: they compute n
 graph for the ground truth.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from aesop.archs import build_network
 from aesop.archs.layers import use_plain
 from aesop.losses import build_loss
 from aesop.losses.gan import discriminator_losses
+from aesop.losses.pixel import total
 from aesop.options import Options
 
 
@@ -27,21 +29,22 @@ class PlainStep:
     """
 
     def __init__(self, options: Options, device: torch.device) -> None:
-        train = options.train
+        train = options.training
         self.device = device
-        self.is_gan = getattr(options, 'network_d', None) is not None
+        network_d = getattr(options, 'network_d', None)
+        self.is_gan = network_d is not None
         self.net_g = use_plain(build_network(options.network_g)).to(device)
         self.net_g_ema = use_plain(build_network(options.network_g)).to(device).eval()
         self.net_g_ema.load_state_dict(self.net_g.state_dict())
         self.ema_decay = train.ema_decay
-        self.net_d = use_plain(build_network(options.network_d)).to(device) if self.is_gan else None
+        self.net_d: Any = use_plain(build_network(network_d)).to(device) if network_d else None
         named = {'pix': train.pixel_opt, 'aesop': train.aesop_opt, 'percep': train.perceptual_opt}
         self.losses = {name: use_plain(build_loss(block)).to(device) for name, block in named.items() if block}
         keys = {'at_lr': 'pixel_at_LR_opt', 'artifacts': 'artifacts_opt', 'gan': 'gan_opt'}
         others = {name: getattr(train, key, None) for name, key in keys.items()}
-        self._others = {name: build_loss(block).to(device) for name, block in others.items() if block}
+        self._others: dict[str, Any] = {name: build_loss(block).to(device) for name, block in others.items() if block}
         self.optim_g = adam(self.net_g, train.optim_g)
-        self.optim_d = adam(self.net_d, train.optim_d) if self.is_gan else None
+        self.optim_d: Any = adam(self.net_d, train.optim_d) if self.is_gan else None
 
     def step(self, batch: dict[str, Tensor]) -> dict[str, float]:
         """One iteration; the loss terms by their usual names, as numbers on the host."""
@@ -58,7 +61,7 @@ class PlainStep:
         self.optim_g.zero_grad()
         reconstruction, bottleneck = self.net_g(gt, also=('lr',)).values()
         terms = {'l_pix': self.losses['pix'](reconstruction, gt), 'l_pix_at_LR': self._others['at_lr'](bottleneck, lq)}
-        sum(terms.values()).backward()
+        total(terms.values()).backward()
         self.optim_g.step()
         return terms
 
@@ -79,7 +82,7 @@ class PlainStep:
         fake_pred = self.net_d(sr)
         sides = gan(real_pred - fake_pred.mean(), False) + gan(fake_pred - real_pred.mean(), True)
         terms['l_g_gan'] = sides / 2
-        sum(terms.values()).backward()
+        total(terms.values()).backward()
         self.optim_g.step()
 
         self.net_d.requires_grad_(True)
@@ -95,7 +98,7 @@ class PlainStep:
         return terms
 
 
-def adam(net: nn.Module, block: dict[str, Any]) -> torch.optim.Optimizer:
+def adam(net: nn.Module, block: Mapping[str, Any]) -> torch.optim.Optimizer:
     arguments = {key: value for key, value in block.items() if key != 'type'}
     return torch.optim.Adam(net.parameters(), **arguments, foreach=False)
 

@@ -72,7 +72,7 @@ def until_line(text: str, command: list[str], folder: str) -> None:
     said: list[str] = []
     streams = {'stdout': subprocess.PIPE, 'stderr': subprocess.STDOUT, 'text': True}
     with subprocess.Popen(command, cwd=folder, env=ENVIRONMENT, **streams) as process:
-        for line in process.stdout:
+        for line in process.stdout or ():
             said.append(line)
             if text in line:
                 break

@@ -101,7 +101,8 @@ class Run:
     def step(self, count: bool = False) -> None:
         number = len(self.losses)
         torch.manual_seed(number)  # stochastic depth drops the same blocks in all variants
-        with FlopCounter() if count else nullcontext() as counter:
+        counter = FlopCounter()
+        with counter if count else nullcontext():
             if isinstance(self.model, PlainStep):
                 terms = self.model.step(self.batches[number])
             else:
@@ -126,7 +127,7 @@ def run(args: argparse.Namespace) -> None:
         args.command,
         measure.environment(args.device) | {'batch': case.batch, 'steps': case.steps},
         f'One iteration: {Path(case.file).name}',
-        __doc__.split('\n\n', 1)[1].strip(),
+        (__doc__ or '').split('\n\n', 1)[1].strip(),
         [
             Table('Variants', rows(runs, timings, peaks, rates), TEXT),
             Table('Measured rates', [{'product': k, 'GFLOP/s': v / 1e9} for k, v in rates.items()]),
@@ -156,9 +157,9 @@ def describe(args: argparse.Namespace, folder: Path) -> Case:
         overrides.append(f'datasets.train.gt_size={args.patch}')
         if getattr(options, 'network_d', None):
             overrides.append(f'network_d.type=VGGStyleDiscriminator{args.patch}')
-    if options.train.aesop_opt:
+    if options.training.aesop_opt:
         overrides.append('train.aesop_opt.autoencoder_load=~')
-    if options.train.perceptual_opt:
+    if options.training.perceptual_opt:
         overrides.append(f'train.perceptual_opt.vgg_weights={folder}/vgg19.pth')
         checkpoint.save(vgg_state(), folder / 'vgg19.pth')
     return Case(file, tuple(overrides), args.device, args.batch, args.steps)

@@ -14,6 +14,7 @@ import signal
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -74,7 +75,7 @@ def run(args: argparse.Namespace) -> None:
     count = load_options(file, args.set).datasets['train']['batch_size_per_gpu']
     rows[0]['samples/s'] = count * 2 * stopped / rows[0]['seconds']
     about = measure.environment(args.device) | {'stopped at': stopped}
-    title, text = __doc__.split('\n\n', 1)
+    title, text = (__doc__ or '').split('\n\n', 1)
     measure.write(args.output, 'training', args.command, about, title, text.strip(), [Table('Runs', rows, TEXT)])
 
 
@@ -108,7 +109,7 @@ def interrupted(folder: Path, file: str, overrides: list[str], args: argparse.Na
     return json.loads(log.read_text().splitlines()[-1])['iter']
 
 
-def _exit_with_code(*call: object) -> None:
+def _exit_with_code(*call: Any) -> None:
     raise SystemExit(training(*call)[0])
 
 

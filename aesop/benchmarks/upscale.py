@@ -81,7 +81,7 @@ def run(args: argparse.Namespace) -> None:
         'images': f'{args.images} of {args.size}x{args.size}',
         'precision': args.precision,
     }
-    title, text = __doc__.split('\n\n', 1)
+    title, text = (__doc__ or '').split('\n\n', 1)
     measure.write(args.output, 'upscale', args.command, about, title.rstrip('.'), text.strip(), tables)
 
 

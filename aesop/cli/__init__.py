@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     parser = build_parser()
     if '_ARGCOMPLETE' in os.environ:
-        import argcomplete
+        import argcomplete  # pyright: ignore[reportMissingImports]  (an extra)
 
         argcomplete.autocomplete(parser)
     args = parser.parse_args(arguments)
@@ -58,7 +58,7 @@ def add_commands(parser: argparse.ArgumentParser, modules: dict[str, str], dest:
         module = import_module(path)
         command = commands.add_parser(
             name,
-            help=module.__doc__.split('\n')[0].rstrip('.'),
+            help=(module.__doc__ or '').split('\n')[0].rstrip('.'),
             description=module.__doc__,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )

@@ -6,7 +6,7 @@ import logging
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from aesop.errors import DONE, FAILED, USER_ERROR, RunEnded, UserError
 
@@ -146,7 +146,7 @@ def _test(args: argparse.Namespace) -> None:
         test(options, device, resume=args.resume, skip_bad=args.skip_bad, debug=args.debug)
 
 
-def _begin(mode: str, args: argparse.Namespace) -> 'tuple[Options, torch.device]':
+def _begin(mode: Literal['train', 'test'], args: argparse.Namespace) -> 'tuple[Options, torch.device]':
     """The options, and this rank's device; the ranks have met then."""
     from aesop.options import load_options
     from aesop.utils import distributed

@@ -34,7 +34,7 @@ class Loader:
     next batch is copied and finished while the current one is computed with.
     """
 
-    def __init__(self, dataset: Dataset, num_workers: int, device: torch.device = CPU, **arguments: Any) -> None:
+    def __init__(self, dataset: Any, num_workers: int, device: torch.device = CPU, **arguments: Any) -> None:
         self._dataset, self._device = dataset, device
         if hasattr(dataset, 'open'):
             dataset.open()  # before there are workers: they share what was opened
@@ -85,7 +85,7 @@ class Loader:
                 for worker in workers:
                     if worker.sentinel in ended:
                         worker.join(timeout=5)
-            signals = {-worker.exitcode for worker in workers if (worker.exitcode or 0) < 0}
+            signals = {-code for worker in workers if (code := worker.exitcode or 0) < 0}
             if getattr(signal, 'SIGBUS', None) in signals:
                 raise UserError(SHARED_MEMORY.format('a worker was ended by signal 7')) from error
             if signals:
@@ -121,7 +121,7 @@ def prefetched(batches: Iterable[Batch], device: torch.device, finished: Callabl
         yield _handed_over(*ahead)
 
 
-def _handed_over(batch: Batch, ready: torch.cuda.Event) -> Batch:
+def _handed_over(batch: Batch, ready: Any) -> Batch:
     """Lets the current stream use what another one made."""
     for value in batch.values():
         if isinstance(value, torch.Tensor) and value.is_cuda:
@@ -172,7 +172,7 @@ def train_loader(
     return Loader(dataset, num_workers, device, batch_sampler=batches, pin_memory=pin_memory, prefetch_factor=ahead)
 
 
-def val_loader(dataset: Dataset, positions: Sequence[int] | None = None, num_workers: int = 0) -> Loader:
+def val_loader(dataset: Any, positions: Sequence[int] | None = None, num_workers: int = 0) -> Loader:
     """The whole images at `positions` (None: all), in batches of one."""
     return Loader(dataset, num_workers, sampler=range(len(dataset)) if positions is None else positions)
 
@@ -199,7 +199,7 @@ class _Batches:
 class _Telling(Dataset):
     """Hands a UserError over as a value: raised in a worker, it would reach the user wrapped in a traceback."""
 
-    def __init__(self, dataset: Dataset) -> None:
+    def __init__(self, dataset: Any) -> None:
         self._sample = dataset.stored if _is_stored(dataset) else dataset.__getitem__
 
     def __getitem__(self, n: int) -> Batch | UserError:
@@ -214,7 +214,7 @@ def _is_stored(dataset: Dataset) -> bool:
     return isinstance(dataset, ImageDataset) and type(dataset).__getitem__ is ImageDataset.__getitem__
 
 
-def _collate(samples: list[Batch | UserError]) -> Batch | UserError:
+def _collate(samples: list[Any]) -> Batch | UserError:
     wrong = next((sample for sample in samples if isinstance(sample, UserError)), None)
     if wrong is not None:
         return wrong
@@ -223,7 +223,7 @@ def _collate(samples: list[Batch | UserError]) -> Batch | UserError:
         images = [sample[key] for sample in samples]
         as_bytes = all(image.dtype == np.uint8 for image in images)  # PyTorch has no 16 bits for this
         for sample, image in zip(samples, images):
-            sample[key] = torch.from_numpy(np.require(image, requirements='CW')) if as_bytes else to_tensor(image)
+            sample[key] = torch.from_numpy(np.require(image, requirements=['C', 'W'])) if as_bytes else to_tensor(image)
     try:
         batch = default_collate(samples)
     except (RuntimeError, OSError) as error:

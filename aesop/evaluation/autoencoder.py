@@ -57,7 +57,7 @@ class AutoEncoderQuality:
 
 @torch.inference_mode()
 def autoencoder_quality(
-    ae: nn.Module,
+    ae: Any,
     samples: Sequence[Mapping[str, Any]],
     device: torch.device | str = 'cpu',
     call: Callable[..., Any] = nn.Module.__call__,

@@ -29,7 +29,7 @@ def blended(
     if max(h, w) <= tile:
         return predict(lq)
     blend = min(overlap // 2 if blend is None else blend, overlap, tile // 2)
-    sr = None
+    sr: Any = None  # until a result tells its channels and type
     for top in range(0, h, tile):
         for left in range(0, w, tile):
             (rows, y), (columns, x) = (_seen(a, tile, overlap, side) for a, side in ((top, h), (left, w)))

@@ -245,15 +245,15 @@ class _Evaluator:
             if self._image_path is not None:
                 images = predicted['samples'] if self._solutions > 1 else predicted['sr'][:, None]
                 for record, of_image in zip(of_group, images):
-                    for path, image in zip(self._paths(record['name']), of_image):
+                    for path, image in zip(self._paths(self._image_path, record['name']), of_image):
                         saved.append(self._savers.submit(_write, path, to_uint8(image.expand(3, -1, -1))))
         return records, saved
 
-    def _paths(self, name: str) -> list[Path]:
+    def _paths(self, path: Callable[[str], Path], name: str) -> list[Path]:
         """Where the prediction of an image goes, or its solutions."""
         if self._solutions == 1:
-            return [self._image_path(name)]
-        return [self._image_path(f'{name}_sample{k:05d}') for k in range(self._solutions)]
+            return [path(name)]
+        return [path(f'{name}_sample{k:05d}') for k in range(self._solutions)]
 
     def _own(self, group: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """For each solution, the entries that are its own, the same on any number of ranks and after a resume."""
@@ -309,7 +309,7 @@ class _Evaluator:
         records = self._journal.read(self._key, start) if self._journal else None
         if records and self._image_path is not None:
             names = [record['name'] for record in records if 'left_out' not in record]
-            files = [path for name in names for path in self._paths(name)]
+            files = [path for name in names for path in self._paths(self._image_path, name)]
             return records if all(path.is_file() for path in files) else None
         return records
 

@@ -6,6 +6,7 @@ measured. Writes results/NAME/ (metrics.json, .csv, .md and, as PNG, the images)
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -99,7 +100,7 @@ def measure(args: Request) -> None:
     if aside := move_aside(root):
         say(f'the earlier results are now in {aside}')
     also_to(root / 'test.log')
-    made = SimpleNamespace(device=device, predict=lambda batch: {'sr': batch['sr']})
+    made: Any = SimpleNamespace(device=device, predict=lambda batch: {'sr': batch['sr']})
     result = evaluate(
         made,
         dataset,
@@ -138,7 +139,7 @@ def _options(args: Request) -> dict[str, Any]:
     }
 
 
-def _metrics(args: Request) -> dict[str, dict[str, Any]]:
+def _metrics(args: Request) -> Mapping[str, Mapping[str, Any]]:
     if args.opt:
         return load_options(args.opt).val.metrics
     if args.protocol:
@@ -194,6 +195,7 @@ class MadeImages(ImageDataset):
         truths = {below(self.dataroot_gt, path): path for path in self._list(self.dataroot_gt)}
         partners, problems = matched(list(truths), list(made))
         small: dict[str, str] = {}
+        inputs: dict[str, Path] = {}
         if self.dataroot_lq is not None:
             inputs = {below(self.dataroot_lq, path): path for path in self._list(self.dataroot_lq)}
             small, unmatched = matched(list(truths), list(inputs))

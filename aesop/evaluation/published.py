@@ -71,7 +71,9 @@ def published() -> tuple[Published, ...]:
                 key = {name: where[name] for name in keys}
                 place = {'source': table['source'], 'table': table['table'], 'note': table.get('note', '')}
                 place |= {'row': row['label'], 'column': column['label'], 'disputed': tuple(key.values()) in disputed}
-                rows.append(Published(**key, **place, value=float(value), digits=-Decimal(value).as_tuple().exponent))
+                rows.append(
+                    Published(**key, **place, value=float(value), digits=-int(Decimal(value).as_tuple().exponent))
+                )
     return tuple(rows)
 
 

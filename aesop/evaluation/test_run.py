@@ -10,7 +10,7 @@ import torch
 from aesop import __version__
 from aesop.data import ImageDataset
 from aesop.errors import DONE, error_context
-from aesop.evaluation.evaluate import build_metrics, evaluate, protocols_of
+from aesop.evaluation.evaluate import Evaluation, Metrics, build_metrics, evaluate, protocols_of
 from aesop.evaluation.journal import FinishedBatches, fingerprint, forget
 from aesop.evaluation.published import find
 from aesop.evaluation.results import Report, evaluation_of
@@ -52,7 +52,7 @@ def test(
             find(options.published)  # tells a name that there is not
     datasets = distributed.on_all(lambda: preflight.prepare(options, ('test', 'val'), root, skip_bad=skip_bad))
     model = build_model(options, device)
-    if options.path.pretrain_network_g is None and any(True for _ in model.net_g.parameters()):
+    if options.path.weights('g')[0] is None and any(True for _ in model.net_g.parameters()):
         logger.warning('path.pretrain_network_g is not set: the weights of network_g are random')
     missing: dict[str, dict[str, str]] = {}
     metrics = build_metrics(options, datasets, device, missing)
@@ -73,27 +73,27 @@ def test(
             also_to(root / 'test.log')
         results = {}
         for key, dataset in datasets.items():
-            for image, reason in dataset.left_out.items():
-                logger.warning('data set %s, image %s is left out: %s', dataset.name, image, reason)
-            block = options.datasets[key]
-            result = results[dataset.name] = evaluate(
-                model,
-                dataset,
-                metrics[key],
-                _image_path(options, root, dataset) if options.val.save_img else None,
-                limit=2 if debug else None,
-                batch_size=block.batch_size_per_gpu,
-                num_workers=block.num_worker_per_gpu,
-                lenient=True,
-                skip_bad=skip_bad,
-                journal=(journal, key),
-            )
+            image_path = _image_path(options, root, dataset) if options.val.save_img else None
+            about_run = {'limit': 2 if debug else None, 'skip_bad': skip_bad, 'journal': (journal, key)}
+            result = _evaluated(model, key, dataset, metrics[key], image_path, **about_run)
             result.missing = missing[key] | result.missing
+            results[dataset.name] = result
         if distributed.is_main():
             write_text(root / 'options.yml', options.to_yaml())
             Report(options.name, results, protocols, made, options.published).write(root)
             logger.info('results of %s, in %s:\n%s', options.name, root, (root / 'metrics.md').read_text('utf-8'))
     return DONE
+
+
+def _evaluated(
+    model: SRModel, key: str, dataset: ImageDataset, metrics: Metrics, *args: Any, **kwargs: Any
+) -> Evaluation:
+    """`evaluate`, as the block of the data set says, and with a word on each image that is left out."""
+    for image, reason in dataset.left_out.items():
+        logger.warning('data set %s, image %s is left out: %s', dataset.name, image, reason)
+    block = model.options.datasets[key]
+    sizes = {'batch_size': block.batch_size_per_gpu, 'num_workers': block.num_worker_per_gpu}
+    return evaluate(model, dataset, metrics, *args, lenient=True, **sizes, **kwargs)
 
 
 def _image_path(options: Options, root: Path, dataset: ImageDataset) -> Callable[[str], Path]:
@@ -103,11 +103,11 @@ def _image_path(options: Options, root: Path, dataset: ImageDataset) -> Callable
 
 def _made(options: Options, model: SRModel, device: torch.device) -> dict[str, Any]:
     """What all numbers of the run depend on, besides the images."""
-    path = options.path.pretrain_network_g
+    path, key, _ = options.path.weights('g')
     weights = find_weights(path) if path else None
     return {
         'weights': path,
-        'param_key': options.path.param_key_g,
+        'param_key': key,
         **getattr(model.net_g, 'protocol', {}),
         'weights_sha256': sha256(weights) if weights else None,
         'parameters_sha256': weights_sha256(model.net_g),

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from aesop.archs.autoencoder import AutoEncoder
 from aesop.errors import UserError
@@ -46,9 +46,9 @@ def tiled(
     corners: dict[tuple[int, int], list[tuple[int, int]]] = {}  # size of what is seen -> the tiles' top left
     for top in range(0, h, tile):
         for left in range(0, w, tile):
-            seen = (len(around(start, tile, overlap, side)) for start, side in ((top, h), (left, w)))
-            corners.setdefault(tuple(seen), []).append((top, left))
-    sr = None
+            seen = len(around(top, tile, overlap, h)), len(around(left, tile, overlap, w))
+            corners.setdefault(seen, []).append((top, left))
+    sr: Any = None  # until a result tells its channels and type
     at_a_time = max(1, batch // len(lq))
     for same in corners.values():
         for first in range(0, len(same), at_a_time):
@@ -144,7 +144,7 @@ def is_out_of_memory(error: RuntimeError) -> bool:
     return isinstance(error, torch.cuda.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
-def step_of(net: nn.Module) -> int:
+def step_of(net: Any) -> int:
     """The pixels of an input that `net` takes together: the side of its windows, or of an auto-encoder's steps; 1."""
     if isinstance(net, AutoEncoder):
         return net.decoder.scale * step_of(net.decoder)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from aesop.errors import UserError
-from aesop.losses.pixel import CRITERIA, Criterion, Reduction, choose
+from aesop.losses.pixel import CRITERIA, Criterion, Reduction, choose, total
 from aesop.registry import LOSSES
 
 Logits = Tensor | Sequence[Tensor]  # a sequence: one tensor per scale
@@ -29,7 +29,7 @@ KINDS: dict[str, Callable[..., Tensor]] = {
         F.relu(1 - pred if real else 1 + pred) if disc else -pred, reduction
     ),
 }
-GANType = Literal[tuple(KINDS)]
+GANType = Literal['vanilla', 'lsgan', 'l1', 'wgan', 'wgan_softplus', 'hinge']
 
 
 def _reduce(values: Tensor, reduction: str) -> Tensor:
@@ -81,7 +81,7 @@ class GANLoss(nn.Module):
 
     def forward(self, pred: Logits, target_is_real: bool, is_disc: bool = False) -> Tensor:
         if not isinstance(pred, Tensor):
-            return sum(self(scale, target_is_real, is_disc) for scale in pred) / len(pred)
+            return total(self(scale, target_is_real, is_disc) for scale in pred) / len(pred)
         label = self.labels[target_is_real]
         if is_disc:
             return self.loss(pred, self.drawn.get(target_is_real, label), target_is_real, True, self.reduction)
@@ -106,14 +106,14 @@ class GANFeatLoss(nn.Module):
         reduction 'mean', else summed."""
         pairs = zip(_tensors(fake_features), _tensors(real_features), strict=True)
         terms = [self.criterion(fake, real.detach()) for fake, real in pairs]
-        return sum(terms) / (len(terms) if self.criterion.reduce is torch.mean else 1)
+        return total(terms) / (len(terms) if self.criterion.reduce is torch.mean else 1)
 
 
 def _tensors(features: Any) -> list[Tensor]:
     return [features] if isinstance(features, Tensor) else [x for scale in features for x in _tensors(scale)]
 
 
-def generator_loss(gan: nn.Module, real: Logits | None, fake: Logits, relativistic: bool) -> Tensor:
+def generator_loss(gan: nn.Module, real: Any, fake: Logits, relativistic: bool) -> Tensor:
     """The generator's adversarial loss, weighted; gradient reaches `fake` only.
 
     Relativistic average (Jolicoeur-Martineau, ICLR 2019): fakes should look more real than the mean real and vice
@@ -122,12 +122,12 @@ def generator_loss(gan: nn.Module, real: Logits | None, fake: Logits, relativist
     if not relativistic:
         return gan(fake, True)
     if not isinstance(fake, Tensor):
-        return sum(generator_loss(gan, r, f, True) for r, f in zip(real, fake)) / len(fake)
+        return total(generator_loss(gan, r, f, True) for r, f in zip(real, fake)) / len(fake)
     real = real.detach()
     return (gan(real - fake.mean(), False) + gan(fake - real.mean(), True)) / 2
 
 
-def discriminator_losses(gan: nn.Module, real: Logits, fake: Logits, relativistic: bool) -> tuple[Tensor, Tensor]:
+def discriminator_losses(gan: nn.Module, real: Any, fake: Logits, relativistic: bool) -> tuple[Tensor, Tensor]:
     """The discriminator's loss on real and on fake images, unweighted; relativistic terms are halved.
 
     In a relativistic term, the mean prediction of the other kind is detached. `fake` comes from detached images.
@@ -136,7 +136,7 @@ def discriminator_losses(gan: nn.Module, real: Logits, fake: Logits, relativisti
         return gan(real, True, is_disc=True), gan(fake, False, is_disc=True)
     if not isinstance(fake, Tensor):
         sides = zip(*(discriminator_losses(gan, r, f, True) for r, f in zip(real, fake)))
-        l_real, l_fake = (sum(side) / len(fake) for side in sides)
+        l_real, l_fake = (total(side) / len(fake) for side in sides)
         return l_real, l_fake
     l_real = gan(real - fake.detach().mean(), True, is_disc=True)
     l_fake = gan(fake - real.detach().mean(), False, is_disc=True)

@@ -19,6 +19,6 @@ class GradientLoss(L1Loss):
         super().__init__(loss_weight, reduction)
         self.gradient_map = GradientMap()
 
-    def forward(self, sr: Tensor, gt: Tensor) -> Tensor:
+    def forward(self, sr: Tensor, gt: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]  (it reads other quantities)
         """`sr`, `gt`: (N, C, H, W)."""
         return super().forward(self.gradient_map(sr), self.gradient_map(gt))

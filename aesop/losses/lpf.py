@@ -15,7 +15,7 @@ class LRL1Loss(L1Loss):
         super().__init__(loss_weight, reduction)
         self.scale = scale
 
-    def forward(self, sr: Tensor, gt: Tensor) -> Tensor:
+    def forward(self, sr: Tensor, gt: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]  (it reads other quantities)
         """`sr`, `gt`: (N, C, H, W)."""
         sr, gt = (F.interpolate(x, scale_factor=1 / self.scale, mode='bicubic', align_corners=False) for x in (sr, gt))
         return super().forward(sr, gt)

@@ -50,7 +50,7 @@ class PerceptualLoss(nn.Module):
         range_norm: bool = False,
         perceptual_weight: float = 1.0,
         style_weight: float = 0.0,
-        criterion: Literal[tuple(DISTANCES)] = 'l1',
+        criterion: Literal['l1', 'l2', 'mse', 'fro'] = 'l1',
         vgg_weights: str = 'imagenet',
         reduction: Literal['mean', 'sum'] = 'mean',
     ) -> None:

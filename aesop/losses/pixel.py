@@ -1,6 +1,7 @@
 """Per-pixel losses: L1, mean squared error, Charbonnier."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from functools import reduce
 from typing import Any, Literal
 
 import torch
@@ -18,8 +19,13 @@ def choose(key: str, value: str, table: Mapping[str, Any]) -> Any:
     return table[value]
 
 
+Reduction = Literal['mean', 'sum', 'none']  # checked when an option file is read
 REDUCTIONS = {'mean': torch.mean, 'sum': torch.sum, 'none': lambda error: error}
-Reduction = Literal[tuple(REDUCTIONS)]  # checked when an option file is read
+
+
+def total(terms: Iterable[Tensor]) -> Tensor:
+    """The sum of at least one term."""
+    return reduce(torch.add, terms)
 
 
 class PixelLoss(nn.Module):
@@ -72,5 +78,5 @@ class CharbonnierLoss(PixelLoss):
         return (difference.square() + self.eps).sqrt()
 
 
+Criterion = Literal['l1', 'l2', 'mse', 'charbonnier']
 CRITERIA = {'l1': L1Loss, 'l2': MSELoss, 'mse': MSELoss, 'charbonnier': CharbonnierLoss}
-Criterion = Literal[tuple(CRITERIA)]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from torch import Tensor
 from torch.nn import functional as F
 
-from aesop.losses.pixel import L1Loss, Reduction
+from aesop.losses.pixel import L1Loss, Reduction, total
 from aesop.registry import LOSSES
 
 
@@ -38,13 +38,10 @@ class MultiSizeL1Loss(L1Loss):
         super().__init__(loss_weight, reduction)
         self.factors, self.antialias = tuple(factors), antialias
 
-    def forward(self, sr: Tensor, gt: Tensor) -> Tensor:
+    def forward(self, sr: Tensor, gt: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]  (it reads other quantities)
         """`sr`, `gt`: (N, C, H, W)."""
-        loss = 0
-        for factor in self.factors:
-            pair = (sr, gt) if factor == 1 else (reduce_size(x, factor, self.antialias) for x in (sr, gt))
-            loss = loss + super().forward(*pair)
-        return loss
+        l1 = super().forward
+        return total(l1(*(x if k == 1 else reduce_size(x, k, self.antialias) for x in (sr, gt))) for k in self.factors)
 
 
 @LOSSES.register()
@@ -60,6 +57,6 @@ class LRConsistencyLoss(L1Loss):
         super().__init__(loss_weight, reduction)
         self.antialias = antialias
 
-    def forward(self, sr: Tensor, lq: Tensor) -> Tensor:
+    def forward(self, sr: Tensor, lq: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]  (it reads other quantities)
         """`sr`: (N, C, scale * h, scale * w); `lq`: (N, C, h, w)."""
         return super().forward(reduce_size(sr, sr.shape[-1] // lq.shape[-1], self.antialias), lq)

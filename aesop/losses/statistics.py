@@ -1,10 +1,12 @@
 """Style as statistics of VGG features: mean and standard deviation of each channel (Huang and Belongie, ICCV 2017)."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
 from aesop.archs.vgg import VGGFeatures
-from aesop.losses.pixel import REDUCTIONS, Reduction, choose
+from aesop.losses.pixel import REDUCTIONS, Reduction, choose, total
 from aesop.registry import LOSSES
 
 LAYERS = ('relu1_1', 'relu2_1', 'relu3_1', 'relu4_1')
@@ -31,7 +33,7 @@ class StatisticsLoss(nn.Module):
 
     def __init__(
         self,
-        layers: list[str] = LAYERS,
+        layers: Sequence[str] = LAYERS,
         loss_weight: float = 1.0,
         reduction: Reduction = 'mean',
         use_input_norm: bool = True,
@@ -46,8 +48,7 @@ class StatisticsLoss(nn.Module):
         """`sr`, `ref`: (N, 3, H, W) RGB in [0, 1]; `ref` gets no gradient."""
         with torch.no_grad():
             wanted = {name: channel_statistics(feature) for name, feature in self.vgg(ref).items()}
-        loss = 0
-        for name, feature in self.vgg(sr).items():
-            for got, want in zip(channel_statistics(feature), wanted[name]):
-                loss = loss + self.reduce((got - want).abs())
-        return self.loss_weight * loss
+        pairs = [
+            pair for name, feature in self.vgg(sr).items() for pair in zip(channel_statistics(feature), wanted[name])
+        ]
+        return self.loss_weight * total(self.reduce((got - want).abs()) for got, want in pairs)

@@ -1,8 +1,6 @@
 """DISTS: structure and texture similarity (Ding et al., TPAMI 2020), with the weights shipped in torchmetrics."""
 
-from importlib.metadata import version
-from importlib.util import find_spec
-from pathlib import Path
+from importlib.metadata import distribution, version
 from typing import Literal
 
 import numpy as np
@@ -30,6 +28,10 @@ class DISTSNetwork(nn.Module):
         layers: VGG16's features, 31 layers.
         alpha, beta: (1, 1475, 1, 1) weights of the texture and structure terms.
     """
+
+    window: Tensor
+    mean: Tensor
+    std: Tensor
 
     def __init__(self, layers: nn.Sequential, alpha: Tensor, beta: Tensor) -> None:
         super().__init__()
@@ -76,8 +78,8 @@ def dists_network(backbone_weights: str) -> nn.Module:
         layers.load_state_dict(features)
     except RuntimeError as error:  # missing, unexpected or mis-shaped tensors
         raise UserError(f'backbone_weights: "{backbone_weights}" does not contain the weights of vgg16') from error
-    package = Path(find_spec('torchmetrics').submodule_search_locations[0])
-    own = torch.load(package / 'functional/image/dists_models/weights.pt', map_location='cpu', weights_only=True)
+    file = distribution('torchmetrics').locate_file('torchmetrics/functional/image/dists_models/weights.pt')
+    own = torch.load(str(file), map_location='cpu', weights_only=True)
     return DISTSNetwork(layers, own['alpha'].detach(), own['beta'].detach()).requires_grad_(False).eval()
 
 

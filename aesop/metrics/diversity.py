@@ -48,7 +48,7 @@ class DiversityScore(Metric):
         self.min_side = -(-MIN_SIDE[net] // MULTIPLE) * MULTIPLE
         self.details = {
             'backbone': BACKBONES[net],
-            'backbone_sha256': weights_sha256(self.network.net),
+            'backbone_sha256': weights_sha256(self.network.get_submodule('net')),
             'package': f'lpips {version("lpips")}',
         }
 

@@ -3,7 +3,7 @@
 import io
 from collections.abc import Sequence
 from importlib.metadata import version
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -25,7 +25,8 @@ def inception_network(backbone_weights: str) -> nn.Module:
     torch.save(inception_state_dict(backbone_weights), file)
     file.seek(0)
     try:
-        return NoTrainInceptionV3('inception-v3-compat', ['2048'], file, antialias=False)
+        # the argument goes to torch.load, which takes files too
+        return NoTrainInceptionV3('inception-v3-compat', ['2048'], file, antialias=False)  # pyright: ignore[reportArgumentType]
     except RuntimeError as error:  # missing, unexpected or mis-shaped tensors
         raise UserError(
             f'backbone_weights: "{backbone_weights}" does not contain the weights of FID\'s Inception'
@@ -47,7 +48,7 @@ def frechet_distance(sr: Tensor, gt: Tensor) -> float:
     """The Fréchet distance between Gaussians fitted to two sets of features (n, D), in float64."""
     from torchmetrics.image.fid import FrechetInceptionDistance
 
-    given = nn.Identity()  # the inputs are features already
+    given: Any = nn.Identity()  # the inputs are features already
     given.num_features = sr.shape[1]
     distance = FrechetInceptionDistance(given, sync_on_compute=False)  # features are gathered from the ranks already
     distance.update(gt.double(), real=True)

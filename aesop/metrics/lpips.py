@@ -2,12 +2,12 @@
 
 import hashlib
 from importlib.metadata import version
-from typing import Literal
+from typing import Any, Literal
 
 from torch import Tensor
 
 from aesop.archs.lpips import BACKBONES, MIN_SIDE, lpips_network
-from aesop.losses.pixel import choose
+from aesop.losses.pixel import choose, total
 from aesop.metrics.metric import Metric, weights_sha256
 from aesop.registry import METRICS
 
@@ -41,7 +41,7 @@ class LPIPS(Metric):
     ) -> None:
         super().__init__(crop_border, test_y_channel, input_order, better)
         choose('net', net, BACKBONES)
-        self.network = lpips_network(net, backbone_weights)
+        self.network: Any = lpips_network(net, backbone_weights)
         self.min_side = MIN_SIDE[net]
         self._kept: dict[bytes, list[Tensor]] = {}
         self._left = KEPT
@@ -54,7 +54,7 @@ class LPIPS(Metric):
     def score(self, sr: Tensor, gt: Tensor) -> Tensor:
         sr, gt = self.prepare_rgb(sr, gt)
         pairs = zip(self.network.lins, self._features(sr), self._features_of_gt(gt))
-        return sum(linear((a - b) ** 2).mean((2, 3)) for linear, a, b in pairs).flatten()
+        return total(linear((a - b) ** 2).mean((2, 3)) for linear, a, b in pairs).flatten()
 
     def _features(self, images: Tensor) -> list[Tensor]:
         """Of each layer, of length 1 at each pixel."""

@@ -54,5 +54,5 @@ class LRPSNRofGT(LRPSNR):
 
     how = 'PSNR between the downscaled sr and the downscaled gt (quantise, MATLAB bicubic, quantise)'
 
-    def score(self, sr: Tensor, gt: Tensor) -> Tensor:
+    def score(self, sr: Tensor, gt: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]  (it reads other quantities)
         return psnr(*self.prepare(*(quantise(imresize(x, 1 / self.scale)) for x in (sr, gt))))

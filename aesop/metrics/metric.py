@@ -4,8 +4,8 @@ import hashlib
 import inspect
 import logging
 import math
-from collections.abc import Sequence
-from typing import Any, ClassVar, Literal
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -51,14 +51,16 @@ class Metric(nn.Module):
 
     higher_is_better = True
     value_range = ''
-    needs: ClassVar[tuple[str, ...]] = ()
-    needs_gt: ClassVar[bool] = False
-    needs_lq: ClassVar[bool] = False
+    needs: tuple[str, ...] = ()
+    needs_gt = False
+    needs_lq = False
     how = ''
     per_image = True
     takes_y = True
     min_side = 1
     over: str = 'mean'
+    # Scores (N,), or N contributions, of quantised float32 images (N, 3, H, W). Subclasses name what they read.
+    score: Callable[..., Any]
 
     def __init__(
         self,
@@ -78,6 +80,8 @@ class Metric(nn.Module):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        if not hasattr(cls, 'score'):
+            return
         arguments = list(inspect.signature(cls.score).parameters.values())[1:]
         cls.needs = tuple(a.name for a in arguments if a.kind is a.POSITIONAL_OR_KEYWORD)
         cls.needs_gt, cls.needs_lq = 'gt' in cls.needs, 'lq' in cls.needs
@@ -112,10 +116,6 @@ class Metric(nn.Module):
             image = given[name].float()
             images.append(quantise(image if name == 'samples' else image.reshape(-1, *image.shape[-3:])))
         return self.score(*images)
-
-    def score(self, *images: Tensor) -> Tensor | list[Tensor]:
-        """Scores (N,), or N contributions, of quantised float32 images (N, 3, H, W). Arguments name the quantities."""
-        raise NotImplementedError
 
     def summary(self, scores: Sequence[Any]) -> float:
         """The score of a set: by default the mean over its images."""

@@ -23,7 +23,7 @@ def pyiqa_network(name: str) -> nn.Module:
     """
     with _pyiqa_folder(), contextlib.redirect_stdout(sys.stderr):  # the package prints what it loads
         try:
-            import pyiqa
+            import pyiqa  # pyright: ignore[reportMissingImports]  (an extra)
         except ImportError as error:
             raise Unavailable(
                 f'the package pyiqa could not be imported ({error}): pip install "aesop-sr[iqa]"; its licence covers '

@@ -38,7 +38,7 @@ class AEModel(SRModel):
     def check(cls, options: Options) -> list[Problem]:
         """Also checks that the network is an auto-encoder."""
         block = options.network_g
-        kind = ARCHS.get(block.type) if block is not None else None
+        kind = ARCHS.get(block.type) if block else None
         if isinstance(kind, type) and 'lr' not in getattr(kind, 'optional_outputs', ()):
             return [
                 (
@@ -54,7 +54,7 @@ class AEModel(SRModel):
 
     def step(self, batch: Mapping[str, Any], current_iter: int) -> dict[str, Tensor]:
         """Like `SRModel.step`; the terms are `l_pix` (at HR) and `l_pix_at_LR`."""
-        self._freeze_decoder(current_iter <= self.options.train.freeze_decoder)
+        self._freeze_decoder(current_iter <= self.options.training.freeze_decoder)
         return super().step(batch, current_iter)
 
     def _freeze_decoder(self, frozen: bool) -> None:

@@ -19,6 +19,7 @@ from aesop.losses import build_loss
 from aesop.models.limits import GB, TRAINED, limit_weights, memory
 from aesop.models.quantities import DERIVED, named, network_inputs, reads
 from aesop.options import Options
+from aesop.options.schema import about_loss
 from aesop.registry import DATASETS, METRICS, did_you_mean
 
 Problem = tuple[tuple[str, ...], str]
@@ -145,7 +146,7 @@ class _DryRun:
             return
 
     def _weigh(self, nets: Mapping[str, nn.Module], losses: Sequence[nn.Module]) -> None:
-        average = [nets['g']] if 'g' in nets and self.options.train.ema_decay else []
+        average = [nets['g']] if 'g' in nets and self.options.training.ema_decay else []
         trained = [p for net in nets.values() for p in net.parameters()]
         self.weights = sum(p.nbytes * (TRAINED if p.requires_grad else 1) for p in trained)
         self.weights += sum(p.nbytes for net in (*average, *losses) for p in net.parameters())
@@ -347,7 +348,7 @@ class _DryRun:
             source, _, kind = name.rpartition('_')
             if name in known:
                 values.append(known[name])
-            elif kind == 'ema' and source in known and not self.options.train.ema_decay:
+            elif kind == 'ema' and source in known and not self.options.training.ema_decay:
                 yield key, 'needs the moving average of the generator: set ema_decay, e.g. 0.999'
                 return
             elif kind in DERIVED and source in known:
@@ -426,8 +427,8 @@ def _scale_problem(key: Key, block: Mapping[str, Any], scale: int, wanted: int) 
 def loss_blocks(train: Any) -> Iterator[tuple[str, Key, Any, Any, bool]]:
     """(name, key, block, default `of`, whether adversarial) of each loss of a train block."""
     for key, field in type(train).model_fields.items():
-        about, block = field.json_schema_extra, getattr(train, key)
-        if isinstance(about, dict) and 'loss' in about and block is not None:
+        about, block = about_loss(field), getattr(train, key)
+        if about and block is not None:
             yield about['loss'], ('train', key), block, about['of'], about['adversarial']
     for name, block in train.losses.items():
         yield name, ('train', 'losses', name), block, None, False

@@ -63,7 +63,7 @@ def load_group_state(optimiser: torch.optim.Optimizer, groups: Sequence[Mapping[
 
 
 @contextmanager
-def average_weights(optimisers: Iterable[torch.optim.Optimizer]) -> Iterator[None]:
+def average_weights(optimisers: Iterable[Any]) -> Iterator[None]:
     """Inside, networks trained by schedule-free optimisers have their averaged weights; others are unaffected."""
     switching: list[tuple[Callable[[], None], list[tuple[nn.Parameter, torch.Tensor]]]] = []
     for optimiser in optimisers:

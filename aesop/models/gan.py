@@ -14,7 +14,7 @@ from aesop.losses.gan import discriminator_losses, generator_loss, mean_predicti
 from aesop.models.quantities import Quantities
 from aesop.models.sr import SRModel
 from aesop.options import schema as options_schema
-from aesop.options.schema import Count, Loss, Optimizer, Positive, loss_key
+from aesop.options.schema import Count, Loss, Optimizer, Positive, about_loss, loss_key
 from aesop.registry import MODELS
 from aesop.utils import distributed
 
@@ -28,7 +28,7 @@ class DiscriminatorBranch:
     """
 
     def __init__(
-        self, net: nn.Module, gan: nn.Module, optimiser: torch.optim.Optimizer, of: tuple[str, str], suffix: str
+        self, net: nn.Module, gan: Any, optimiser: torch.optim.Optimizer, of: tuple[str, str], suffix: str
     ) -> None:
         self.parallel = distributed.wrap_ddp(net)
         self.gan, self.optimiser, self.of, self.suffix = gan, optimiser, of, suffix
@@ -111,13 +111,12 @@ class GANModel(SRModel):
         self.precision.compile(net)
         optimiser = self._optimiser(which, net)
         key = f'gan{suffix}_opt'
-        block = getattr(self.options.train, key)
+        block = getattr(self.options.training, key)
         if block is None:
             raise UserError(f'train.{key} is missing: {self.options.model_type} needs a GAN loss for network_{which}')
         with error_context(f'train.{key}'):
             gan = build_loss(block).to(self.device)
-        about = type(self.options.train).model_fields[key].json_schema_extra
-        fake, real = block.of or about['of']
+        fake, real = block.of or about_loss(type(self.options.training).model_fields[key])['of']
         return DiscriminatorBranch(net, gan, optimiser, (fake, real), suffix)
 
     def _wrapped(self) -> list[nn.Module]:
@@ -126,7 +125,7 @@ class GANModel(SRModel):
     def _gradients(self, quantities: Quantities, current_iter: int) -> dict[str, Tensor]:
         """The generator is trained every `net_d_iters` iterations, after the first `net_d_init_iters`; the
         discriminators in every one."""
-        train = self.options.train
+        train: GANModel.Train = self.options.training
         train_g = current_iter % train.net_d_iters == 0 and current_iter > train.net_d_init_iters
         with torch.set_grad_enabled(train_g):
             self._generate(quantities)

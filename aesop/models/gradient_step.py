@@ -33,7 +33,7 @@ def build_optimiser(block: Mapping[str, Any], parameters: Iterable[nn.Parameter]
     return kind(parameters, **arguments)
 
 
-def load_state(optimiser: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+def load_state(optimiser: torch.optim.Optimizer, state: Mapping[Any, Any]) -> None:
     """Loads the tensors of `state` in the memory layout of the parameters, which fused implementations require.
 
     Hyper-parameters are those of the options; the learning rate is a function of the iteration.

@@ -147,49 +147,47 @@ def choose(option: str, device: torch.device) -> str:
 class FP32Conv2d(nn.Conv2d):
     """A convolution that stays in fp32 under autocast. If its input is an image, its output has autocast's dtype."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        device = x.device.type
-        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
+    def forward(self, input: Tensor) -> Tensor:
+        device = input.device.type
+        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else input.dtype
         with torch.autocast(device, enabled=False):
-            out = super().forward(x.float())
-        return out if x.shape[1] > out.shape[1] else out.to(dtype)
+            out = super().forward(input.float())
+        return out if input.shape[1] > out.shape[1] else out.to(dtype)
 
 
 class FP32Linear(nn.Linear):
     """A linear layer that stays in fp32 under autocast."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        with torch.autocast(x.device.type, enabled=False):
-            return super().forward(x.float())
+    def forward(self, input: Tensor) -> Tensor:
+        with torch.autocast(input.device.type, enabled=False):
+            return super().forward(input.float())
 
 
 def keep_thin_layers_in_fp32(net: nn.Module) -> nn.Module:
     """Replaces thin convolutions and linear layers of `net` with ones that stay in fp32 under autocast."""
     if is_thin(net):
-        return _fp32_conv(net) if isinstance(net, nn.Conv2d) else _fp32_linear(net)
+        return _in_fp32(net)
     for parent in list(net.modules()):
         for name, layer in list(parent.named_children()):
             if is_thin(layer):
-                setattr(parent, name, _fp32_conv(layer) if type(layer) is nn.Conv2d else _fp32_linear(layer))
+                setattr(parent, name, _in_fp32(layer))
     return net
 
 
-def _fp32_conv(layer: nn.Conv2d) -> nn.Conv2d:
-    return _same_parameters(layer, conv_like(FP32Conv2d, layer))
-
-
-def _fp32_linear(layer: nn.Linear) -> nn.Linear:
+def _in_fp32(layer: Any) -> nn.Module:
+    if isinstance(layer, nn.Conv2d):
+        return _same_parameters(layer, conv_like(FP32Conv2d, layer))
     shape = layer.in_features, layer.out_features
     return _same_parameters(layer, nn.utils.skip_init(FP32Linear, *shape, bias=layer.bias is not None))
 
 
-def conv_like(kind: type[nn.Conv2d], layer: nn.Conv2d) -> nn.Conv2d:
+def conv_like(kind: type[nn.Conv2d], layer: nn.Conv2d) -> Any:
     """A convolution of this kind with the arguments of `layer`."""
     names = ('in_channels', 'out_channels', 'kernel_size', 'stride', 'padding', 'dilation', 'groups', 'padding_mode')
     return nn.utils.skip_init(kind, **{name: getattr(layer, name) for name in names}, bias=layer.bias is not None)
 
 
-def _same_parameters(old: nn.Module, new: nn.Module) -> nn.Module:
+def _same_parameters(old: nn.Module, new: Any) -> Any:
     """`new` with the same parameters (shared) and training mode as `old`."""
     for name, parameter in old.named_parameters(recurse=False):
         setattr(new, name, parameter)
@@ -251,9 +249,9 @@ def cast_frozen(net: nn.Module, dtype: torch.dtype) -> nn.Module:
         for name, layer in list(parent.named_children()):
             if not isinstance(layer, nn.Conv2d | nn.Linear):
                 continue
-            is_plain = type(layer) in (nn.Conv2d, FP32Conv2d) and layer.padding_mode == 'zeros'
             thin = is_thin(layer) or isinstance(layer, FP32Conv2d | FP32Linear)
-            if is_plain and not isinstance(layer.padding, str):
+            plain = type(layer) in (nn.Conv2d, FP32Conv2d) and layer.padding_mode == 'zeros'
+            if isinstance(layer, nn.Conv2d) and plain and not isinstance(layer.padding, str):
                 layer = _same_parameters(layer, conv_like(FrozenConv2d, layer))
                 layer.rounds_output = thin and layer.in_channels <= layer.out_channels
                 setattr(parent, name, layer)
@@ -273,12 +271,12 @@ class FrozenConv2d(nn.Conv2d):
 
     rounds_output = False
 
-    def forward(self, x: Tensor) -> Tensor:
-        device = x.device.type
+    def forward(self, input: Tensor) -> Tensor:
+        device = input.device.type
         rounded = self.rounds_output and torch.is_autocast_enabled(device)
         dtype = torch.get_autocast_dtype(device) if rounded else None
         with torch.autocast(device, enabled=False):
-            out = self._convolve(x.to(self.weight.dtype))
+            out = self._convolve(input.to(self.weight.dtype))
         return out if dtype is None else out.to(dtype)
 
     def _convolve(self, x: Tensor) -> Tensor:
@@ -297,7 +295,9 @@ class _FrozenConvolution(torch.autograd.Function):
         return torch.convolution(x, weight, bias, *arguments)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]  (as torch's documentation has it)
+        ctx: Any, gradient: Tensor
+    ) -> tuple[Tensor | None, ...]:
         (weight,) = ctx.saved_tensors
         layout = torch.channels_last if ctx.channels_last else torch.contiguous_format
         x = torch.empty(ctx.shape, dtype=gradient.dtype, device=gradient.device, memory_format=layout)  # never read

@@ -77,7 +77,7 @@ class Quantities(Mapping[str, Any]):
         while self._graphs:
             reached = [(value, leaf.grad) for value, leaf in self._graphs.pop() if leaf.grad is not None]
             if reached:
-                torch.autograd.backward(*map(list, zip(*reached)))
+                torch.autograd.backward([value for value, _ in reached], [gradient for _, gradient in reached])
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from pydantic import Field
-from pydantic.fields import FieldInfo
 from torch import Tensor, nn
 
 from aesop.archs import build_network
@@ -15,6 +14,7 @@ from aesop.archs.spsrnet import GradientMap
 from aesop.data.degradation.blur import usm_sharpen
 from aesop.errors import UserError, error_context
 from aesop.losses import build_loss
+from aesop.losses.pixel import total
 from aesop.models.dry_run import Problem, dry_run, loss_blocks
 from aesop.models.extra_optimisers import average_weights, group_state, load_group_state
 from aesop.models.gradient_step import GradientStep, build_optimiser, load_state
@@ -73,7 +73,7 @@ class SRModel:
         return cls.networks
 
     @classmethod
-    def network_keys(cls, networks: Mapping[str, str]) -> dict[str, tuple[Any, FieldInfo]]:
+    def network_keys(cls, networks: Mapping[str, str]) -> dict[str, Any]:
         """Train keys of the networks, in addition to those in `Train`."""
         return {f'optim_{n}': (Optimizer | None, Field(None, description=f'Optimiser of network_{n}.'))
                 for n in networks}  # fmt: skip
@@ -115,7 +115,7 @@ class SRModel:
             net = build_network(block)
         starts = {which: net} | ({part: getattr(net, part) for part in self.parts} if which == 'g' else {})
         for name, started in starts.items():
-            file, key, strict = (getattr(path, f'{k}_{name}') for k in ('pretrain_network', 'param_key', 'strict_load'))
+            file, key, strict = path.weights(name)
             if file is not None:
                 with error_context(f'path.pretrain_network_{name}'):
                     checkpoint.load_network(started, file, key, strict)
@@ -170,14 +170,14 @@ class SRModel:
         self.precision.begin_step()
         trained = [net for name, net in self._nets.items() if name != 'net_g_ema']
         self._gradient_step.begin(self._optimisers, trained)
-        parts = split(batch, self.options.train.accumulate)
+        parts = split(batch, self.options.training.accumulate)
         self._share = self._gradient_step.loss_scale / len(parts)
         terms = []
         for number, part in enumerate(parts, 1):
             with distributed.no_sync(self._wrapped() if number < len(parts) else []):
                 quantities = Quantities(part, self.precision.to_device, self._derive)
                 terms.append(self._gradients(quantities, current_iter))
-        means = {name: sum(term[name] for term in terms) / len(terms) for name in terms[0]}
+        means = {name: total(term[name] for term in terms) / len(terms) for name in terms[0]}
         self._update_ema(self._gradient_step.end(means))
         return means
 
@@ -220,9 +220,9 @@ class SRModel:
         return logs
 
     def _backward(self, terms: dict[str, Tensor]) -> dict[str, Tensor]:
-        total = sum(terms.values())
-        if total.requires_grad:
-            total.backward(self._share)
+        loss = total(terms.values())
+        if loss.requires_grad:
+            loss.backward(self._share)
         return {name: term.detach() for name, term in terms.items()}
 
     def _derive(self, name: str, quantities: Quantities) -> Any:
@@ -252,7 +252,7 @@ class SRModel:
         """`taken`: 1, or 0 to leave it unchanged. (torch.optim.swa_utils has no such flag.)"""
         if self.net_g_ema is None:
             return
-        weight = taken * (1 - self.options.train.ema_decay)
+        weight = taken * (1 - self.options.training.ema_decay)
         step: float | Tensor = weight.item() if self.device.type == 'cpu' else weight  # on a GPU, without a sync
         for mean, now in zip(self.net_g_ema.parameters(), self.net_g.parameters()):
             mean.lerp_(now, step)
@@ -285,8 +285,9 @@ class SRModel:
         return outputs[0] | samples
 
     def _outputs(self, net: nn.Module, batch: Mapping[str, Any]) -> dict[str, Any]:
-        if 'seeds' in batch and hasattr(net, 'noise_shape'):
-            draws = [np.random.default_rng(seed).standard_normal(net.noise_shape) for seed in batch['seeds']]
+        shape: Any = getattr(net, 'noise_shape', None)
+        if 'seeds' in batch and shape is not None:
+            draws = [np.random.default_rng(seed).standard_normal(shape) for seed in batch['seeds']]
             batch = {**batch, 'noise': torch.from_numpy(np.stack(draws)).float()}
         quantities = Quantities(batch, self.precision.to_device, self._derive)
         return named(self.precision.call(net, **network_inputs(net, self._inputs, quantities)))
@@ -337,7 +338,8 @@ class SRModel:
         """
         names = [name.removeprefix('network_') for name in keep]
         kept = {part for name in names for part in (f'net_{name}', f'net_{name}_ema', f'optim_{name}')}
-        nets, optimisers = ({k: v for k, v in all_.items() if k not in kept} for all_ in (self._nets, self._optimisers))
+        nets = {name: net for name, net in self._nets.items() if name not in kept}
+        optimisers = {name: optimiser for name, optimiser in self._optimisers.items() if name not in kept}
         needed, given = nets.keys() | optimisers.keys(), state.keys() - kept - {'loss_scale', 'precision'}
         if needed != given:
             raise UserError(f'the state contains {sorted(given)}, but this model needs {sorted(needed)}. {OTHER_RUN}')

@@ -140,7 +140,7 @@ def _drop_without_effect(data: dict[str, Any], schema: type[Options]) -> tuple[l
     everything = schema_for({key: value for key, value in data.items() if key != 'model_type'})
     dropped, found = [], []
     for place in ('', 'train', 'path'):
-        block = data if not place else data.get(place)
+        block: Any = data if not place else data.get(place)
         ours, theirs = (_fields(one, place) for one in (schema, everything))
         for name in [name for name in block if name in theirs - ours] if isinstance(block, dict) else ():
             value = block[name]

@@ -102,7 +102,7 @@ def _kind(field: dict[str, Any]) -> str:
         return ' or '.join(dict.fromkeys(_kind(option) for option in field.get('anyOf') or field['oneOf']))
     if 'const' in field or 'enum' in field:
         return ' or '.join(f'`{value}`' for value in field.get('enum', [field.get('const')]))
-    kind = field.get('type')
+    kind = field['type']
     if kind == 'array':
         return f'list ({_kind(field["items"])})'
     if kind == 'object':

@@ -17,10 +17,11 @@ from pydantic import (
     model_serializer,
     model_validator,
 )
+from pydantic.fields import FieldInfo
 
 from aesop.errors import UserError
 from aesop.options.yaml_file import FLOAT, TAG
-from aesop.registry import ARCHS, DATASETS, LOSSES, METRICS, MODELS, OPTIMIZERS, Registry
+from aesop.registry import ARCHS, DATASETS, LOSSES, METRICS, MODELS, OPTIMIZERS
 
 
 class Block(BaseModel):
@@ -46,14 +47,13 @@ class Block(BaseModel):
         return {name: value for name, value in handler(self).items() if value is not None or name not in empty}
 
 
-class Part(Block, Mapping[str, Any]):
+class Part(Block, Mapping[str, Any], extra='allow'):
     """A block that names a class by `type`; the keys that are not fields here are that class's arguments.
 
     As a mapping it holds what was written, for `build_network` and the like.
     """
 
-    model_config = ConfigDict(extra='allow')
-    registry: ClassVar[Registry | None] = None
+    registry: ClassVar[Any] = None  # that of the classes, where there are several
 
     type: str = Field(description='Name of the class.')
 
@@ -130,6 +130,9 @@ Three = Annotated[list[Probability], Field(min_length=3, max_length=3)]
 Range = Annotated[list[Weight], Field(min_length=2, max_length=2), AfterValidator(_ordered)]
 
 
+NOT_SET: Any = None  # the default of keys that no run can do without: `Options.require` names those that are missing
+
+
 class Network(Part):
     """A network of `aesop.archs` by its type; its other keys are the network's arguments."""
 
@@ -142,7 +145,7 @@ class Loss(Part):
     registry = LOSSES
 
     of: list[str] | None = Field(
-        None,
+        default=None,
         description='Quantities that the loss reads, in the order of its arguments; default: those that its arguments '
         'are called.',
     )
@@ -156,7 +159,14 @@ def loss_key(name: str, description: str, of: Sequence[str] | None = None, adver
         of: the quantities that it reads where the block does not say.
         adversarial: it judges a discriminator's predictions; `of` is what the discriminator sees, fake and real.
     """
-    return Field(None, description=description, json_schema_extra={'loss': name, 'of': of, 'adversarial': adversarial})
+    extra: dict[str, Any] = {'loss': name, 'of': of and list(of), 'adversarial': adversarial}
+    return Field(None, description=description, json_schema_extra=extra)
+
+
+def about_loss(field: FieldInfo) -> dict[str, Any]:
+    """What `loss_key` says of a train key; empty where the key holds no loss."""
+    extra = field.json_schema_extra
+    return extra if isinstance(extra, dict) and 'loss' in extra else {}
 
 
 class Metric(Part):
@@ -165,7 +175,7 @@ class Metric(Part):
     registry = METRICS
 
     over: Literal['mean', 'worst', 'best'] = Field(
-        'mean', description='Which value counts of several solutions of an image (val.solutions).'
+        default='mean', description='Which value counts of several solutions of an image (val.solutions).'
     )
 
 
@@ -174,12 +184,12 @@ class Dataset(Part):
 
     registry = DATASETS
 
-    name: FileName | None = Field(None, description='What it is called in logs, results and folders.')
-    batch_size_per_gpu: Positive = Field(1, description='Images a batch, on each GPU.')
+    name: FileName | None = Field(default=None, description='What it is called in logs, results and folders.')
+    batch_size_per_gpu: Positive = Field(default=1, description='Images a batch, on each GPU.')
     num_worker_per_gpu: Annotated[Count, Field(le=1024)] = Field(
-        0, description='Processes that read data, for each GPU; 0 reads in the main one.'
+        default=0, description='Processes that read data, for each GPU; 0 reads in the main one.'
     )
-    pin_memory: bool = Field(True, description='Copy batches to the GPU from pinned memory.')
+    pin_memory: bool = Field(default=True, description='Copy batches to the GPU from pinned memory.')
     metrics: dict[str, Metric] = Field(
         default_factory=dict, description='Metrics of this data set, in place of `val.metrics`.'
     )
@@ -204,37 +214,31 @@ def _a_weight_each(weights: list[float], about: ValidationInfo) -> list[float]:
 Weights = Annotated[list[Weight], AfterValidator(_a_weight_each)]
 
 
-class MultiStepLR(Part):
+class MultiStepLR(Part, extra='forbid'):
     """The rate falls by `gamma` at every milestone."""
 
-    model_config = ConfigDict(extra='forbid')
-
-    type: Literal['MultiStepLR']
+    type: Literal['MultiStepLR']  # pyright: ignore[reportIncompatibleVariableOverride]  (it is frozen)
     milestones: list[Count] = Field(description='Iterations at which the rate falls.')
-    gamma: Weight = Field(0.1, description='Factor of the fall.')
+    gamma: Weight = Field(default=0.1, description='Factor of the fall.')
 
 
-class MultiStepRestartLR(Part):
+class MultiStepRestartLR(Part, extra='forbid'):
     """Like MultiStepLR, and back to a share of the first rate at every restart."""
 
-    model_config = ConfigDict(extra='forbid')
-
-    type: Literal['MultiStepRestartLR']
+    type: Literal['MultiStepRestartLR']  # pyright: ignore[reportIncompatibleVariableOverride]  (it is frozen)
     milestones: list[Count] = Field(description='Iterations at which the rate falls.')
-    gamma: Weight = Field(0.1, description='Factor of the fall.')
-    restarts: list[Count] = Field([0], description='Iterations at which the rate starts again.')
-    restart_weights: Weights = Field([1.0], description='Share of the first rate at each restart.')
+    gamma: Weight = Field(default=0.1, description='Factor of the fall.')
+    restarts: list[Count] = Field(default=[0], description='Iterations at which the rate starts again.')
+    restart_weights: Weights = Field(default=[1.0], description='Share of the first rate at each restart.')
 
 
-class CosineAnnealingRestartLR(Part):
+class CosineAnnealingRestartLR(Part, extra='forbid'):
     """Half a cosine from a share of the first rate down to `eta_min`, over each period."""
 
-    model_config = ConfigDict(extra='forbid')
-
-    type: Literal['CosineAnnealingRestartLR']
+    type: Literal['CosineAnnealingRestartLR']  # pyright: ignore[reportIncompatibleVariableOverride]  (it is frozen)
     periods: Annotated[list[Positive], Field(min_length=1)] = Field(description='Iterations of each period.')
-    restart_weights: Weights = Field([1.0], description='Share of the first rate at the start of each period.')
-    eta_min: Weight = Field(0.0, description='Rate at the end of a period.')
+    restart_weights: Weights = Field(default=[1.0], description='Share of the first rate at the start of each period.')
+    eta_min: Weight = Field(default=0.0, description='Rate at the end of a period.')
 
 
 Scheduler = Annotated[MultiStepLR | MultiStepRestartLR | CosineAnnealingRestartLR, Field(discriminator='type')]
@@ -243,35 +247,43 @@ Scheduler = Annotated[MultiStepLR | MultiStepRestartLR | CosineAnnealingRestartL
 class Paths(Block):
     """Weights to start from, and where a run lives."""
 
-    resume_state: str | None = Field(None, description='State file to go on from.')
+    resume_state: str | None = Field(default=None, description='State file to go on from.')
     ignore_resume_networks: Annotated[list[str], BeforeValidator(_names)] = Field(
-        [], description='Networks that keep their pretrained weights when resume_state is resumed, e.g. network_d.'
+        default=[],
+        description='Networks that keep their pretrained weights when resume_state is resumed, e.g. network_d.',
     )
-    experiments_root: str | None = Field(None, description='Folder of the runs; default: experiments.')
+    experiments_root: str | None = Field(default=None, description='Folder of the runs; default: experiments.')
+
+    def weights(self, which: str) -> tuple[str | None, str, bool]:
+        """The file that network `which`, e.g. 'g', starts from, the key in it, and whether every tensor must fit."""
+        keys = ('pretrain_network', 'param_key', 'strict_load')
+        file, key, strict = (getattr(self, f'{name}_{which}') for name in keys)
+        return file, key, strict
 
 
 class Train(Block):
     """How the networks are trained."""
 
-    total_iter: Positive | None = Field(None, description='Iterations of the whole run.')
+    total_iter: Positive = Field(default=NOT_SET, description='Iterations of the whole run.')
     warmup_iter: Annotated[int, Field(ge=-1, le=10**9), BeforeValidator(_whole)] = Field(
-        -1, description='Iterations of a linear warm-up of the learning rates; -1: none.'
+        default=-1, description='Iterations of a linear warm-up of the learning rates; -1: none.'
     )
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = Field(
-        0, description='Decay of the moving average of the generator; 0: no average.'
+        default=0, description='Decay of the moving average of the generator; 0: no average.'
     )
-    optim_g: Optimizer | None = Field(None, description='Optimiser of the generator (or auto-encoder).')
-    scheduler: Scheduler | None = Field(None, description='Schedule of the learning rates; default: constant.')
+    optim_g: Optimizer = Field(default=NOT_SET, description='Optimiser of the generator (or auto-encoder).')
+    scheduler: Scheduler | None = Field(default=None, description='Schedule of the learning rates; default: constant.')
     accumulate: Positive = Field(
-        1,
+        default=1,
         description='Micro-batches of batch_size_per_gpu samples an iteration; their gradients are averaged. '
         'Relativistic means and BatchNorm see one micro-batch at a time.',
     )
     grad_clip_norm: Annotated[float, Field(gt=0)] | None = Field(
-        None, description="Longest gradient that an optimiser takes: the 2-norm over all of its network's parameters."
+        default=None,
+        description="Longest gradient that an optimiser takes: the 2-norm over all of its network's parameters.",
     )
     max_skips: Positive = Field(
-        10,
+        default=10,
         description='Iterations in a row that may be skipped because a loss or gradient is not finite; then the run '
         'goes back to its last good state, and the second time it stops.',
     )
@@ -280,7 +292,7 @@ class Train(Block):
     )
 
     def has_loss(self) -> bool:
-        keys = (key for key, field in type(self).model_fields.items() if 'loss' in (field.json_schema_extra or {}))
+        keys = (key for key, field in type(self).model_fields.items() if about_loss(field))
         return bool(self.losses) or any(getattr(self, key) is not None for key in keys)
 
 
@@ -288,55 +300,62 @@ class Runtime(Block):
     """How the networks run. What they compute stays the same, up to rounding."""
 
     precision: Literal['fp32', 'bf16', 'fp16', 'auto'] = Field(
-        'fp32',
+        default='fp32',
         description='Numbers that the networks compute in during training; losses, weights, averages and the layers '
         'that make images and logits stay in fp32. fp16 scales the losses, and is for GPUs. auto: bf16 (fp16 on GPUs '
         'without it) where the device makes its products faster, tried out at the start, else fp32; a resumed run '
         'keeps what was chosen.',
     )
     channels_last: Literal['auto'] | bool = Field(
-        'auto', description='Keep images and weights channel by channel of a pixel in memory; auto: where it pays.'
+        default='auto',
+        description='Keep images and weights channel by channel of a pixel in memory; auto: where it pays.',
     )
     fast_blocks: bool = Field(
-        True, description='Dense blocks and window attention in their faster forms; false: as they are defined.'
+        default=True, description='Dense blocks and window attention in their faster forms; false: as they are defined.'
     )
     compile: Literal['max'] | bool = Field(
-        False,
+        default=False,
         description="true compiles the networks' repeated blocks, max whole networks, with CUDA graphs. For GPUs; the "
         'first step takes a minute or more. TORCHINDUCTOR_CACHE_DIR keeps what was compiled for the next run.',
     )
     tf32: bool | None = Field(
-        None, description="On a GPU, fp32 products rounded to TF32; ~: PyTorch's way, in convolutions alone."
+        default=None, description="On a GPU, fp32 products rounded to TF32; ~: PyTorch's way, in convolutions alone."
     )
-    cudnn_benchmark: bool = Field(True, description='On a GPU, try out which convolution algorithm is the fastest.')
-    sync_bn: bool = Field(False, description='On several GPUs, BatchNorm over the batches of all.')
+    cudnn_benchmark: bool = Field(
+        default=True, description='On a GPU, try out which convolution algorithm is the fastest.'
+    )
+    sync_bn: bool = Field(default=False, description='On several GPUs, BatchNorm over the batches of all.')
 
 
 class Val(Block):
     """Validation during training; for test runs all but `val_freq` and `val_start_iter` count too."""
 
-    val_freq: Positive = Field(5000, description='Iterations between two validations.')
-    val_start_iter: Count = Field(0, description='First iteration that is validated.')
+    val_freq: Positive = Field(default=5000, description='Iterations between two validations.')
+    val_start_iter: Count = Field(default=0, description='First iteration that is validated.')
     patience: Positive | None = Field(
-        None,
+        default=None,
         description='End the run after so many validations in a row without a better first metric on the first set; '
         'default: never.',
     )
-    save_img: bool = Field(False, description='Write the images.')
+    save_img: bool = Field(default=False, description='Write the images.')
     suffix: FileName | None = Field(
-        None,
+        default=None,
         description='Added to the names of the images. `{name}` in it is the name of the run: with `"{name}"` images '
         'are called as by BasicSR.',
     )
     precision: Literal['fp32', 'bf16', 'fp16', 'auto'] = Field(
-        'fp32', description='Numbers that the network computes in; auto as in runtime.precision.'
+        default='fp32', description='Numbers that the network computes in; auto as in runtime.precision.'
     )
     tile: Positive | None = Field(
-        None, description='Side, in LR pixels, of the tiles that images are predicted in; default: whole images.'
+        default=None,
+        description='Side, in LR pixels, of the tiles that images are predicted in; default: whole images.',
     )
-    tile_overlap: Count = Field(32, description='LR pixels around a tile that its prediction sees and cuts off.')
+    tile_overlap: Count = Field(
+        default=32, description='LR pixels around a tile that its prediction sees and cuts off.'
+    )
     solutions: Positive = Field(
-        1, description='Predictions of each image, with other references and noise; metrics are averaged over them.'
+        default=1,
+        description='Predictions of each image, with other references and noise; metrics are averaged over them.',
     )
     metrics: dict[str, Metric] = Field(
         default_factory=dict, description='Metrics, by the names they are reported under.'
@@ -351,83 +370,89 @@ class Val(Block):
 class Wandb(Block):
     """Logging to Weights & Biases; one log line says so where the package `wandb` is not installed."""
 
-    project: str | None = Field(None, description='Project; default: no logging there.')
-    resume_id: str | None = Field(None, description='Run to go on with.')
+    project: str | None = Field(default=None, description='Project; default: no logging there.')
+    resume_id: str | None = Field(default=None, description='Run to go on with.')
 
 
 class Logger(Block):
     """What is told and kept during training."""
 
-    print_freq: Positive = Field(100, description='Iterations between two log lines.')
-    save_checkpoint_freq: Positive = Field(5000, description='Iterations between two checkpoints.')
+    print_freq: Positive = Field(default=100, description='Iterations between two log lines.')
+    save_checkpoint_freq: Positive = Field(default=5000, description='Iterations between two checkpoints.')
     save_checkpoint_minutes: Annotated[float, Field(gt=0)] | None = Field(
-        30, description='Minutes between two states beside those; ~: none.'
+        default=30, description='Minutes between two states beside those; ~: none.'
     )
-    keep_last: Positive | None = Field(3, description='How many state files are kept; ~: all.')
-    use_tb_logger: bool = Field(True, description='Write TensorBoard logs.')
-    wandb: Wandb | None = Field(None, description='Weights & Biases.')
+    keep_last: Positive | None = Field(default=3, description='How many state files are kept; ~: all.')
+    use_tb_logger: bool = Field(default=True, description='Write TensorBoard logs.')
+    wandb: Wandb | None = Field(default=None, description='Weights & Biases.')
 
 
 class DistParams(Block):
     """Training on several ranks."""
 
     timeout: Positive = Field(
-        600, description='Seconds without progress on any rank after which a run hangs: it ends and names the rank.'
+        default=600,
+        description='Seconds without progress on any rank after which a run hangs: it ends and names the rank.',
     )
 
 
 class Options(Block):
     """A whole option file. Read-only."""
 
-    name: FileName | None = Field(None, description='Name of the run and of its folder.')
-    model_type: str | None = Field(None, description='What is trained, and how: a model of `aesop.models`.')
-    scale: Scale | None = Field(None, description='Upscaling factor.')
+    name: FileName = Field(default=NOT_SET, description='Name of the run and of its folder.')
+    model_type: str = Field(default=NOT_SET, description='What is trained, and how: a model of `aesop.models`.')
+    scale: Scale = Field(default=NOT_SET, description='Upscaling factor.')
     num_gpu: Literal['auto'] | Annotated[int, Field(ge=0)] = Field(
-        'auto', description='GPUs to use: auto (all), 0 (the CPU) or how many.'
+        default='auto', description='GPUs to use: auto (all), 0 (the CPU) or how many.'
     )
-    manual_seed: Annotated[int, Field(ge=0, lt=2**32)] = Field(0, description='Seed of every random choice.')
+    manual_seed: Annotated[int, Field(ge=0, lt=2**32)] = Field(default=0, description='Seed of every random choice.')
     find_unused_parameters: bool = Field(
-        False, description='On several ranks: let parameters of the generator go without gradient.'
+        default=False, description='On several ranks: let parameters of the generator go without gradient.'
     )
     published: str | None = Field(
-        None, description='Column of the paper that a test run is compared with, e.g. `RRDB AESOP 128`.'
+        default=None, description='Column of the paper that a test run is compared with, e.g. `RRDB AESOP 128`.'
     )
     base: str | list[str] | None = Field(
-        None, description='Option files that this one completes, relative to it; what this one says wins.'
+        default=None, description='Option files that this one completes, relative to it; what this one says wins.'
     )
     plugins: list[Annotated[str, Field(pattern=r'^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$')]] = Field(
-        [], description='Python modules to import first: they register your own networks, losses, data sets, ...'
+        default=[],
+        description='Python modules to import first: they register your own networks, losses, data sets, ...',
     )
     datasets: dict[Annotated[str, AfterValidator(_dataset_name)], Dataset] = Field(
         default_factory=dict, description='Data sets: train, and any number of val... and test...'
     )
-    network_g: Network | None = Field(None, description='Generator, or the auto-encoder.')
-    path: Paths = Field(Paths(), description='Weights and folders.')
-    train: Train | None = Field(None, description='Training; without it the model only predicts.')
-    runtime: Runtime = Field(Runtime(), description='Precision, memory layout, compilation.')
-    val: Val = Field(Val(), description='Validation.')
-    logger: Logger = Field(Logger(), description='Logging.')
-    dist_params: DistParams = Field(DistParams(), description='Several ranks.')
+    network_g: Network = Field(default=NOT_SET, description='Generator, or the auto-encoder.')
+    path: Paths = Field(default=Paths(), description='Weights and folders.')
+    train: Train | None = Field(default=None, description='Training; without it the model only predicts.')
+    runtime: Runtime = Field(default=Runtime(), description='Precision, memory layout, compilation.')
+    val: Val = Field(default=Val(), description='Validation.')
+    logger: Logger = Field(default=Logger(), description='Logging.')
+    dist_params: DistParams = Field(default=DistParams(), description='Several ranks.')
 
     # What the real-world models degrade the sharpened ground truth by; a trailing 2 means the second stage.
-    gt_size: Positive | None = Field(None, description='Side of the final training patch after degradation, HR pixels.')
-    queue_size: Positive | None = Field(None, description='Pairs in the pool that mixes degradations.')
-    gt_usm: bool | None = Field(None, description='Sharpen the ground truth that is degraded.')
-    resize_prob: Three | None = Field(None, description='Probabilities of resizing up, down and not at all.')
-    resize_prob2: Three | None = Field(None, description='As resize_prob.')
-    resize_range: Range | None = Field(None, description='Lowest and highest resize factor.')
-    resize_range2: Range | None = Field(None, description='As resize_range.')
-    gaussian_noise_prob: Probability | None = Field(None, description='Probability of Gaussian noise, else Poisson.')
-    gaussian_noise_prob2: Probability | None = Field(None, description='As gaussian_noise_prob.')
-    noise_range: Range | None = Field(None, description='Sigma of the Gaussian noise, of 255.')
-    noise_range2: Range | None = Field(None, description='As noise_range.')
-    poisson_scale_range: Range | None = Field(None, description='Scale of the Poisson noise.')
-    poisson_scale_range2: Range | None = Field(None, description='As poisson_scale_range.')
-    gray_noise_prob: Probability | None = Field(None, description='Probability that the noise has no colour.')
-    gray_noise_prob2: Probability | None = Field(None, description='As gray_noise_prob.')
-    jpeg_range: Range | None = Field(None, description='Lowest and highest JPEG quality.')
-    jpeg_range2: Range | None = Field(None, description='As jpeg_range.')
-    second_blur_prob: Probability | None = Field(None, description='Probability of the second blur.')
+    gt_size: Positive | None = Field(
+        default=None, description='Side of the final training patch after degradation, HR pixels.'
+    )
+    queue_size: Positive | None = Field(default=None, description='Pairs in the pool that mixes degradations.')
+    gt_usm: bool | None = Field(default=None, description='Sharpen the ground truth that is degraded.')
+    resize_prob: Three | None = Field(default=None, description='Probabilities of resizing up, down and not at all.')
+    resize_prob2: Three | None = Field(default=None, description='As resize_prob.')
+    resize_range: Range | None = Field(default=None, description='Lowest and highest resize factor.')
+    resize_range2: Range | None = Field(default=None, description='As resize_range.')
+    gaussian_noise_prob: Probability | None = Field(
+        default=None, description='Probability of Gaussian noise, else Poisson.'
+    )
+    gaussian_noise_prob2: Probability | None = Field(default=None, description='As gaussian_noise_prob.')
+    noise_range: Range | None = Field(default=None, description='Sigma of the Gaussian noise, of 255.')
+    noise_range2: Range | None = Field(default=None, description='As noise_range.')
+    poisson_scale_range: Range | None = Field(default=None, description='Scale of the Poisson noise.')
+    poisson_scale_range2: Range | None = Field(default=None, description='As poisson_scale_range.')
+    gray_noise_prob: Probability | None = Field(default=None, description='Probability that the noise has no colour.')
+    gray_noise_prob2: Probability | None = Field(default=None, description='As gray_noise_prob.')
+    jpeg_range: Range | None = Field(default=None, description='Lowest and highest JPEG quality.')
+    jpeg_range2: Range | None = Field(default=None, description='As jpeg_range.')
+    second_blur_prob: Probability | None = Field(default=None, description='Probability of the second blur.')
 
     _where: dict[str, str] = PrivateAttr(default_factory=dict)
     _step_memory: tuple[int, int] | None = PrivateAttr(None)
@@ -459,7 +484,7 @@ class Options(Block):
 
     def to_dict(self) -> dict[str, Any]:
         """The resolved options, defaults included, as plain data that loads again to equal options."""
-        return self.model_dump()
+        return self.model_dump(warnings=False)  # of NOT_SET, which is no text, number or block
 
     def to_yaml(self) -> str:
         """`to_dict` as the text of an option file."""
@@ -469,6 +494,13 @@ class Options(Block):
         """A sentence that begins with a key, after the file and the line where that key stands; others as they are."""
         key = problem.partition(':')[0]
         return f'{self.nearest(key)}: {problem}' if key.partition('.')[0] in type(self).model_fields else problem
+
+    @property
+    def training(self) -> Any:
+        """`train` of a training run: a `Train` that has the keys of the model too."""
+        if self.train is None:
+            raise UserError(f'{self.nearest("train")}: train: is missing; a train run needs it')
+        return self.train
 
     def model(self) -> Any:
         """The class that `model_type` names; without one, that with the most kinds of networks, to check against."""
@@ -513,9 +545,10 @@ def assemble(models: Sequence[Any], networks: Mapping[str, str]) -> type[Options
     trains = list(dict.fromkeys(model.Train for model in models))
     bases = tuple(t for t in trains if not any(other is not t and issubclass(other, t) for other in trains))
     given = {name for base in bases for name in base.model_fields}
-    more = {key: field for model in models for key, field in model.network_keys(networks).items() if key not in given}
+    keys = [item for model in models for item in model.network_keys(networks).items()]
+    more: dict[str, Any] = {key: field for key, field in keys if key not in given}
     train = create_model('Train', __base__=bases, __doc__=Train.__doc__, **more)
-    starts = {}
+    starts: dict[str, Any] = {}
     for name in dict.fromkeys([*networks, *(part for model in models for part in model.parts)]):
         what = networks.get(name, f'{name} of the generator')
         starts |= {
@@ -524,17 +557,17 @@ def assemble(models: Sequence[Any], networks: Mapping[str, str]) -> type[Options
             f'strict_load_{name}': (bool, Field(True, description='Whether every tensor must be there and fit.')),
         }
     paths = create_model('Paths', __base__=Paths, __doc__=Paths.__doc__, **starts)
-    blocks = {
+    blocks: dict[str, Any] = {
         f'network_{name}': (Network | None, Field(None, description=f'{what[:1].upper()}{what[1:]}.'))
         for name, what in networks.items()
     }
+    blocks['path'] = (paths, Field(paths(), description='Weights and folders.'))
+    blocks['train'] = (train | None, Field(None, description='Training; without it the model only predicts.'))
     return create_model(
         'Options',
         __base__=Options,
         __doc__=Options.__doc__,
         **blocks,
-        path=(paths, Field(paths(), description='Weights and folders.')),
-        train=(train | None, Field(None, description='Training; without it the model only predicts.')),
     )
 
 

@@ -3,7 +3,7 @@
 import inspect
 import re
 import reprlib
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -31,8 +31,8 @@ def sentences(error: ValidationError, data: Any, schema: type[BaseModel] | None 
     for detail in error.errors(include_url=False):
         if detail['type'] in ('is_instance_of', 'needs_python_object'):  # e.g. the tensor that a rate may be too
             continue
-        key, block = (), data
-        for part in detail['loc']:
+        key, block, loc = (), data, cast(Key, detail['loc'])
+        for part in loc:
             inside = part in block if isinstance(block, dict) else isinstance(block, list) and part in range(len(block))
             if inside:
                 key, block = (*key, part), block[part]

@@ -14,7 +14,7 @@ from aesop.errors import UserError
 
 MAX_BYTES, MAX_DEPTH, MAX_VALUES = 1_000_000, 30, 20_000  # an option file that needs more is a mistake or an attack
 TAG = 'tag:yaml.org,2002:'
-Key = tuple[str | int, ...]
+Key = tuple[Any, ...]  # names, and positions in lists
 Report = Callable[[str, Key, str], None]  # where, key, what is wrong
 
 

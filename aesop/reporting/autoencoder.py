@@ -41,11 +41,11 @@ def _network(options: Options) -> nn.Module:
     net = build_network(options.network_g) if options.network_g else None
     if not isinstance(net, AutoEncoder):
         raise UserError('no auto-encoder is named: neither train.aesop_opt, nor an AEPSNR, nor network_g is one')
-    path = options.path.pretrain_network_g
+    path, key, strict = options.path.weights('g')
     if path is None:
         raise UserError('path.pretrain_network_g is missing: an auto-encoder with random weights shows nothing')
     with error_context('path.pretrain_network_g'):
-        load_network(net, path, options.path.param_key_g, options.path.strict_load_g)
+        load_network(net, path, key, strict)
     return net.eval().requires_grad_(False)
 
 

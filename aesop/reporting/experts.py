@@ -24,11 +24,11 @@ def router_of(options: Options) -> MOD:
     if not isinstance(net, MOD):
         kind = block['type'] if block else 'missing'
         raise UserError(f'network_d is {kind}: only MOD, the discriminator of CAL-GAN, has experts')
-    path = options.path.pretrain_network_d
+    path, key, strict = options.path.weights('d')
     if path is None:
         raise UserError('path.pretrain_network_d is missing: a router with random weights shows nothing')
     with error_context('path.pretrain_network_d'):
-        load_network(net, path, options.path.param_key_d, options.path.strict_load_d)
+        load_network(net, path, key, strict)
     return net.eval().requires_grad_(False)
 
 

@@ -15,7 +15,7 @@ COLUMN = 3.3  # inches: one column of CVPR's and IEEE's two
 COLOURS = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9', '#000000')
 MARKERS = ('o', 's', '^', 'D', 'v', 'P', 'X')
 LINES = ('-', '--', '-.', ':')
-STYLE = {
+STYLE: Any = {
     'font.size': 8,
     'axes.titlesize': 8,
     'axes.labelsize': 8,

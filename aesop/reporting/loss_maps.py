@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -64,12 +65,12 @@ def draw_loss_maps(
         scale = {'cmap': 'magma', 'vmin': 0, 'vmax': brightest}
         _show(axes[0, 0], gt[inside], 'HR')
         _show(axes[0, 1], encoded.clamp(0, 1)[inside], 'AE(HR)')
-        axes[0, 2].imshow((gt - encoded).abs().mean(0)[inside], **scale)
+        shown = axes[0, 2].imshow((gt - encoded).abs().mean(0)[inside], **scale)
         axes[0, 2].set_title('|HR - AE(HR)|', pad=2)
         for row, (name, sr) in zip(axes[1:], methods.items()):
             _show(row[0], sr[inside], name)
             for axis, values, title in zip(row[1:], maps[name], (r'$L_{pix}$', r'$L_{AESOP}$')):
-                shown = axis.imshow(values, **scale)
+                axis.imshow(values, **scale)
                 axis.set_title(f'{title}: {values.mean():.4f}', pad=2)
         for axis in axes.flat:
             axis.set_axis_off()
@@ -79,7 +80,7 @@ def draw_loss_maps(
     return [*written, write_csv(stem, ('method', 'y', 'x', 'l_pix', 'l_aesop'), _pixels(maps, top, left))]
 
 
-def _show(axis: object, image: Tensor, title: str) -> None:
+def _show(axis: Any, image: Tensor, title: str) -> None:
     axis.imshow(image.permute(1, 2, 0))
     axis.set_title(title, pad=2)
 

@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,7 @@ def interpolate(start: StateDict, end: StateDict, alpha: float) -> StateDict:
     }
 
 
-def weights_of(block: dict, path: str, key: str) -> StateDict:
+def weights_of(block: Mapping[str, Any], path: str, key: str) -> StateDict:
     """The weights in a file, for the network of an option block, under our names."""
     net = build_network(block)
     load_network(net, path, key)
@@ -143,7 +143,7 @@ def _made(
 def _prepare(option_file: str, overrides: Sequence[str], paths: tuple[str, str], needed: Sequence[str]) -> tuple:
     options = load_options(option_file, [*overrides, f'path.pretrain_network_g={paths[0]}', 'val.save_img=false'])
     options.require('test')
-    start, end = (weights_of(options.network_g, path, options.path.param_key_g) for path in paths)
+    start, end = (weights_of(options.network_g, path, options.path.weights('g')[1]) for path in paths)
     datasets = preflight.prepare(options, ('test', 'val'), Path('results') / options.name)
     measured = dict.fromkeys(name for key in datasets for name in metric_blocks(options, key)[1])
     if missing := [name for name in needed if name not in measured]:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -33,7 +34,7 @@ class Publication:
 
     name: str
     options: Options
-    block: dict[str, Any]
+    block: Mapping[str, Any]
     scale: int
     weights: Path
     recipe_sha256: str
@@ -134,7 +135,7 @@ def model_card(this: Publication, licence: str | None = None) -> str:
         'pipeline_tag': 'image-to-image',
         'tags': ['super-resolution', 'image-restoration', 'pytorch'],
         **({'license': licence} if licence else {}),
-        **({'model-index': [_model_index(this)]} if this.metrics else {}),
+        **({'model-index': [_model_index(this.name, this.scale, this.metrics)]} if this.metrics else {}),
     }
     parts = [
         f'---\n{yaml.safe_dump(front, sort_keys=False)}---\n',
@@ -195,19 +196,19 @@ def _protocol(protocol: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _model_index(this: Publication) -> dict[str, Any]:
+def _model_index(name: str, scale: int, metrics: dict[str, Any]) -> dict[str, Any]:
     """The Hub's `model-index`: https://huggingface.co/docs/hub/model-cards#evaluation-results."""
     results = [
         {
-            'task': {'type': 'image-to-image', 'name': f'Super-resolution x{this.scale}'},
+            'task': {'type': 'image-to-image', 'name': f'Super-resolution x{scale}'},
             'dataset': {'name': dataset, 'type': dataset.lower()},
             'metrics': [
                 {'type': name, 'value': value} for name, value in scores.items() if isinstance(value, int | float)
             ],
         }
-        for dataset, scores in this.metrics['datasets'].items()
+        for dataset, scores in metrics['datasets'].items()
     ]
-    return {'name': this.name, 'results': results}
+    return {'name': name, 'results': results}
 
 
 def openmodeldb(this: Publication, model: Path, licence: str | None, author: str | None) -> dict[str, Any]:
@@ -240,7 +241,7 @@ def openmodeldb(this: Publication, model: Path, licence: str | None, author: str
         'trainingHRSize': train.get('gt_size'),
         'trainingOTF': 'RealESRGAN' in train.get('type', ''),
         'dataset': train.get('name'),
-        'pretrainedModelG': this.options.path.pretrain_network_g,
+        'pretrainedModelG': this.options.path.weights('g')[0],
         'images': [],
     }
 

@@ -44,7 +44,7 @@ def trajectories(run: str | Path) -> dict[str, Curve]:
     curves = {}
     for key, (names, label) in TERMS.items():
         name = next((name for name in names if name in losses), None)
-        block = getattr(options.train, key)
+        block = getattr(options.training, key)
         if name is None or block is None:
             continue
         weight = block.get('loss_weight', 1.0)

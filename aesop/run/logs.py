@@ -1,5 +1,6 @@
 """Console, log file, TensorBoard and Weights & Biases of a run."""
 
+import io
 import logging
 import sys
 import threading
@@ -23,7 +24,7 @@ def console(is_main: bool) -> Iterator[None]:
     package = logging.getLogger('aesop')
     level = package.level
     package.setLevel(logging.INFO if is_main else logging.WARNING)
-    if hasattr(sys.stdout, 'reconfigure'):  # under a locale without UTF-8 an accent is shown as \xe9
+    if isinstance(sys.stdout, io.TextIOWrapper):  # under a locale without UTF-8 an accent is shown as \xe9
         sys.stdout.reconfigure(errors='backslashreplace')
     shown = logging.StreamHandler(sys.stdout)
     shown.setFormatter(FORMAT)
@@ -112,7 +113,7 @@ class Scalars:
         self._add_to_tensorboard({}, first_iter)
         if wandb is not None:
             try:
-                from wandb import init
+                from wandb import init  # pyright: ignore[reportMissingImports]  (an extra)
             except ImportError:
                 logger.warning('logger.wandb has no effect: the package wandb is not installed')
             else:
@@ -164,7 +165,7 @@ def announce(options: Options, model: Any, dataset: Any, batch_size: int) -> Non
     """Logs what is about to be trained. `batch_size`: samples per iteration over all ranks."""
     nets = {name: net for name, net in model._nets.items() if name != 'net_g_ema'}
     sizes = {name: sum(p.numel() for p in net.parameters()) for name, net in nets.items()}
-    ranks, total = distributed.world_size(), options.train.total_iter
+    ranks, total = distributed.world_size(), options.training.total_iter
     logger.info(
         '%s: %s on %s, %d rank(s); %s',
         options.name, options.model_type, model.device, ranks,

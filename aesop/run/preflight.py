@@ -174,9 +174,9 @@ def _networks(options: Options, problems: list[str]) -> dict[str, nn.Module]:
     if 'g' in networks:
         parts |= {part: getattr(networks['g'], part) for part in options.model().parts}
     for which, net in parts.items():
-        key, strict = (getattr(options.path, f'{name}_{which}') for name in ('param_key', 'strict_load'))
+        file, key, strict = options.path.weights(which)
         with error_context(f'path.pretrain_network_{which}', problems):
-            _try(net, getattr(options.path, f'pretrain_network_{which}'), key, strict)
+            _try(net, file, key, strict)
     return networks
 
 
@@ -186,14 +186,14 @@ def _check_files(place: str, block: dict[str, Any], problems: list[str], lenient
     Args:
         lenient: ignore missing files of metrics: a test run continues without these metrics.
     """
-    passed_over = Unavailable if lenient and 'metrics' in place.split('.') else ()
+    passed_over = (Unavailable,) if lenient and 'metrics' in place.split('.') else ()
     load = block.get('autoencoder_load')
     if load:
-        with error_context(f'{place}.autoencoder_load.path', problems), suppress(passed_over):
+        with error_context(f'{place}.autoencoder_load.path', problems), suppress(*passed_over):
             _try(build_network(block['autoencoder_arch']), load.get('path'), load.get('key', 'params'))
     for name in ('vgg_weights', 'backbone_weights'):
         if block.get(name, 'imagenet') not in (None, 'imagenet'):
-            with error_context(f'{place}.{name}', problems), suppress(passed_over):
+            with error_context(f'{place}.{name}', problems), suppress(*passed_over):
                 _require_file(backbone_file(block[name]))
     if place.startswith('train.') and block.get('type') in LOSSES.names():
         parameters = inspect.signature(LOSSES.get(block['type'])).parameters
@@ -224,9 +224,9 @@ def _blocks(block: dict[str, Any], place: str = '') -> Iterator[tuple[str, dict[
 def _bytes(options: Options, networks: dict[str, nn.Module]) -> tuple[int, str]:
     """Maximum disk space of a run's checkpoints, and how it is composed."""
     size = {which: sum(t.nbytes for t in net.state_dict().values()) for which, net in networks.items()}
-    weights = sum(size.values()) + (size['g'] if options.train.ema_decay else 0)
+    weights = sum(size.values()) + (size['g'] if options.training.ema_decay else 0)
     state = weights + 2 * sum(size.values())  # and Adam's two moments of each tensor
-    count = ceil(options.train.total_iter / options.logger.save_checkpoint_freq)
+    count = ceil(options.training.total_iter / options.logger.save_checkpoint_freq)
     states = (options.logger.keep_last or count) + 1  # the oldest is removed after the newest is written
     return (count + 1) * weights + states * state, (
         f'{count} times weights of {weights / GB:.3g} GB (every {options.logger.save_checkpoint_freq} iterations), the '

@@ -111,7 +111,7 @@ class TrainingRun:
         Raises:
             RunEnded: losses or gradients are not finite, and restoring the last state did not help.
         """
-        first, total = self.iter, self.options.train.total_iter
+        first, total = self.iter, self.options.training.total_iter
         if isinstance(training_set, ImageDataset):
             training_set.open()  # may decode all images; can be interrupted
         announce(self.options, self.model, training_set, self._batch_size() * distributed.world_size())
@@ -145,7 +145,7 @@ class TrainingRun:
 
     def _train(self, loader: Any, stop: list[int], bar: tqdm) -> bool:
         """Trains until the end or a signal; returns False if too many steps in a row were skipped."""
-        total, batch_size = self.options.train.total_iter, self._batch_size() * distributed.world_size()
+        total, batch_size = self.options.training.total_iter, self._batch_size() * distributed.world_size()
         for batch in self._clock.waiting(loader):
             self.iter += 1
             self.samples += batch_size
@@ -155,7 +155,7 @@ class TrainingRun:
             terms = self.model.step(batch, self.iter)
             bar.update()
             self.health.look(self.model, self.iter, images, terms)
-            if self.health.skips == self.options.train.max_skips:
+            if self.health.skips == self.options.training.max_skips:
                 return False
             stopping, save_now = self._votes.any_rank(bool(stop), self._wants_to_save())
             if self._due(self.options.logger.print_freq):
@@ -177,7 +177,7 @@ class TrainingRun:
             num_workers=block.num_worker_per_gpu,
             start_iter=self.iter,
             start_sample=self.samples,
-            total_iter=self.options.train.total_iter,
+            total_iter=self.options.training.total_iter,
             rank=distributed.rank(),
             world_size=distributed.world_size(),
             pin_memory=block.pin_memory and self.model.device.type == 'cuda',
@@ -186,7 +186,7 @@ class TrainingRun:
 
     def _batch_size(self) -> int:
         """Samples per rank and iteration."""
-        return self.options.datasets['train'].batch_size_per_gpu * self.options.train.accumulate
+        return self.options.datasets['train'].batch_size_per_gpu * self.options.training.accumulate
 
     def _go_back(self) -> None:
         """Restores the last good state, once; continues with new samples, since the same ones would fail again."""
@@ -312,7 +312,7 @@ class TrainingRun:
         Raises:
             UserError: the state belongs to a different run.
         """
-        total, rank, count = self.options.train.total_iter, distributed.rank(), distributed.world_size()
+        total, rank, count = self.options.training.total_iter, distributed.rank(), distributed.world_size()
         if state['iter'] > total:
             beyond = f'it is from iteration {state["iter"]}, beyond train.total_iter {total}: increase total_iter'
             raise UserError(f'{state["file"]}: {beyond}')
@@ -348,7 +348,7 @@ class TrainingRun:
         """Whether an action due every `every` iterations (None: never), and at the end, is due now."""
         if every is None:
             return False
-        return self.iter == self.options.train.total_iter or (self.iter >= start and self.iter % every == 0)
+        return self.iter == self.options.training.total_iter or (self.iter >= start and self.iter % every == 0)
 
     def _log(self, terms: dict[str, torch.Tensor], total: int) -> None:
         values = distributed.reduce_mean(terms)
@@ -373,8 +373,8 @@ class TrainingRun:
             logger.warning('%.0f %% of the time is spent waiting for data: in datasets.train, %s', 100 * waited, advice)
 
     def _keep_best(self, values: dict[str, dict[str, float]]) -> None:
-        key, dataset = next(iter(self.datasets.items()), (None, None))
-        if key is None or not self.metrics[key]:
+        key, dataset = next(iter(self.datasets.items()), ('', None))
+        if dataset is None or not self.metrics[key]:
             return
         name, metric = next(iter(self.metrics[key].items()))
         value = values[dataset.name][name]

@@ -17,9 +17,10 @@ def seed_everything(*seed: int) -> None:
 
 def random_state() -> dict[str, Any]:
     """The state of this rank's generators as tensors and numbers (state files contain no pickled objects)."""
-    _, keys, position, has_gauss, gauss = np.random.get_state()
+    numpy = np.random.get_state(legacy=False)
     state = {'torch': torch.get_rng_state(), 'python': random.getstate()}
-    state['numpy'] = ('MT19937', keys.tolist(), position, has_gauss, gauss)
+    of_twister = numpy['state']
+    state['numpy'] = ('MT19937', of_twister['key'].tolist(), of_twister['pos'], numpy['has_gauss'], numpy['gauss'])
     if torch.cuda.is_available():
         state['cuda'] = torch.cuda.get_rng_state()
     return state

@@ -11,7 +11,7 @@ They need the packages of `pip install 'aesop-sr[export]'`.
 import contextlib
 import io
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from functools import partial
 from pathlib import Path
@@ -31,7 +31,7 @@ TOLERANCE = 1e-4  # of the largest output, or of 1: well below half a step of 8 
 TRACED = (37, 21)  # height and width; no multiples of anything, so that all padding is in the graph
 
 
-def export(net: nn.Module, path: Path, block: dict[str, Any] | None = None) -> float:
+def export(net: Any, path: Path, block: Mapping[str, Any] | None = None) -> float:
     """Writes a network in evaluation mode in the format of the path's suffix; nothing is left of a wrong file.
 
     Args:
@@ -85,7 +85,7 @@ def compare(net: nn.Module, run: Run, sizes: Sequence[tuple[int, int]]) -> float
     return largest
 
 
-def write_tensors(net: nn.Module, path: Path, block: dict[str, Any] | None = None) -> None:
+def write_tensors(net: Any, path: Path, block: Mapping[str, Any] | None = None) -> None:
     described = None if block is None else metadata(block, net.scale)
     checkpoint.save_network(path, checkpoint.network_state_dict(net), metadata=described)
 

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
@@ -128,7 +128,7 @@ class Upscaler:
 
     def __init__(
         self,
-        net: nn.Module,
+        net: Any,
         runtime: Precision,
         tile: int | None,
         overlap: int,
@@ -136,7 +136,8 @@ class Upscaler:
         colour: str | None = None,
         blend: int = 0,
     ) -> None:
-        self.scale, self._correct = net.scale, CORRECTIONS.get(colour)
+        self.scale: int = net.scale
+        self._correct = CORRECTIONS[colour] if colour else None
         self._net, self._runtime = runtime.prepare(net), runtime
         cast_frozen(self._net, runtime.dtype)
         runtime.compile(self._net)
@@ -211,40 +212,6 @@ def run(upscaler: Upscaler, jobs: list[Job], outcome: Outcome, quality: int) -> 
     targets = {job.source: job.target for job in jobs}
     bar = tqdm(total=sum(pixels.values()), unit='px', unit_scale=True, dynamic_ncols=True, disable=None)
     finished = 0
-
-    def read(job: Job) -> Photo | UserError:
-        try:
-            return read_photo(job.source)
-        except UserError as error:
-            return error
-
-    def write(photo: Photo, result: Callable[[], np.ndarray]) -> None:
-        write_photo(targets[photo.path], photo, result(), quality)
-
-    def write_large(photo: Photo, bands: Bands) -> None:
-        try:
-            write_bands(targets[photo.path], photo, upscaler.scale, bands)
-        finally:
-            bands.abandon()
-
-    def readable(photos: Iterable[Photo | UserError]) -> Iterator[Photo]:
-        for photo in photos:
-            if isinstance(photo, UserError):
-                outcome.problems += photo.problems
-            else:
-                yield photo
-
-    def settle(source: Path, written: Future) -> None:
-        try:
-            written.result()
-            outcome.done += 1
-        except UserError as error:
-            outcome.problems += error.problems
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise UserError(f'{targets[source]}: the disk is full; free some space, and run it again') from error
-            outcome.problems.append(f'{source}: {targets[source]} could not be written ({error.strerror})')
-
     upscaler.predict.progress = bar.update
     with (
         bar,
@@ -252,30 +219,79 @@ def run(upscaler: Upscaler, jobs: list[Job], outcome: Outcome, quality: int) -> 
         ThreadPoolExecutor(THREADS, thread_name_prefix='reader') as readers,
         ThreadPoolExecutor(THREADS, thread_name_prefix='writer') as writers,
     ):
-        writing: deque[tuple[Path, Future]] = deque()
+        results = _Results(writers, outcome)
         try:
-            for group in upscaler.groups(readable(_ahead(readers, read, jobs))):
-                while len(writing) >= THREADS:
-                    settle(*writing.popleft())
-                suffix = targets[group[0].path].suffix
-                if upscaler.is_large(group[0]) and FORMATS[suffix.lower()] == 'PNG':
+            for group in upscaler.groups(_readable(_ahead(readers, _read, jobs), outcome)):
+                results.settle(THREADS - 1)
+                target = targets[group[0].path]
+                if upscaler.is_large(group[0]) and FORMATS[target.suffix.lower()] == 'PNG':
                     bands = Bands()
-                    writing.append((group[0].path, writers.submit(write_large, group[0], bands)))
-                    bands.feed(upscaler.bands(group[0], suffix))
+                    results.submit(target, group[0], _write_large, upscaler.scale, bands)
+                    bands.feed(upscaler.bands(group[0], target.suffix))
                 else:
                     for photo, sr in zip(group, upscaler(group)):
-                        result = levels_of(sr, photo, suffix)
-                        while len(writing) >= THREADS:
-                            settle(*writing.popleft())
-                        writing.append((photo.path, writers.submit(write, photo, result)))
+                        result = levels_of(sr, photo, target.suffix)
+                        results.submit(targets[photo.path], photo, _write, result, quality)
                 finished += sum(pixels[photo.path] for photo in group)
                 bar.update(finished - bar.n)  # tiles are counted already, some twice if the memory did not suffice
         except BaseException:
             readers.shutdown(wait=False, cancel_futures=True)
             raise
         finally:  # what is computed is written
-            while writing:
-                settle(*writing.popleft())
+            results.settle(0)
+
+
+def _read(job: Job) -> Photo | UserError:
+    try:
+        return read_photo(job.source)
+    except UserError as error:
+        return error
+
+
+def _readable(photos: Iterable[Photo | UserError], outcome: Outcome) -> Iterator[Photo]:
+    for photo in photos:
+        if isinstance(photo, UserError):
+            outcome.problems += photo.problems
+        else:
+            yield photo
+
+
+class _Results:
+    """Results on their way to their files, THREADS at a time; what becomes of each is added to `outcome`."""
+
+    def __init__(self, writers: ThreadPoolExecutor, outcome: Outcome) -> None:
+        self._writers, self._outcome = writers, outcome
+        self._writing: deque[tuple[Path, Path, Future]] = deque()
+
+    def submit(self, target: Path, photo: Photo, write: Callable[..., None], *args: Any) -> None:
+        """Has `write(target, photo, *args)` done by a thread, as soon as there is one for it."""
+        self.settle(THREADS - 1)
+        self._writing.append((target, photo.path, self._writers.submit(write, target, photo, *args)))
+
+    def settle(self, left: int) -> None:
+        """Waits until no more than `left` results are being written."""
+        while len(self._writing) > left:
+            target, source, written = self._writing.popleft()
+            try:
+                written.result()
+                self._outcome.done += 1
+            except UserError as error:
+                self._outcome.problems += error.problems
+            except OSError as error:
+                if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                    raise UserError(f'{target}: the disk is full; free some space, and run it again') from error
+                self._outcome.problems.append(f'{source}: {target} could not be written ({error.strerror})')
+
+
+def _write(target: Path, photo: Photo, result: Callable[[], np.ndarray], quality: int) -> None:
+    write_photo(target, photo, result(), quality)
+
+
+def _write_large(target: Path, photo: Photo, scale: int, bands: 'Bands') -> None:
+    try:
+        write_bands(target, photo, scale, bands)
+    finally:
+        bands.abandon()
 
 
 def levels_of(sr: Tensor, photo: Photo, suffix: str) -> Callable[[], np.ndarray]:

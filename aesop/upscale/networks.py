@@ -3,12 +3,13 @@
 import logging
 import math
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from aesop.archs import build_network, spandrel
 from aesop.archs.pretrained import architecture_of
@@ -18,17 +19,17 @@ from aesop.utils.checkpoint import StateDict, esrgan_name, find_weights, load, l
 
 logger = logging.getLogger(__name__)
 
-Block = dict[str, Any]
+Block = Mapping[str, Any]
 
 SHIPPED = 'aesop_x4'  # the network of the package, by name
 
 
-def load_generator(weights: str | Path, arch: str | None = None, key: str | None = None) -> nn.Module:
+def load_generator(weights: str | Path, arch: str | None = None, key: str | None = None) -> Any:
     """The network that the weights are of, with them, for prediction alone; see `recognise`."""
     return recognise(weights, arch, key)[0]
 
 
-def recognise(weights: str | Path, arch: str | None = None, key: str | None = None) -> tuple[nn.Module, Block]:
+def recognise(weights: str | Path, arch: str | None = None, key: str | None = None) -> tuple[Any, Block]:
     """The network that the weights are of, with them, for prediction alone; and its block.
 
     Args:
@@ -75,14 +76,13 @@ def whole(path: Path, key: str | None) -> StateDict:
 
 
 @torch.inference_mode()
-def _upscales(net: nn.Module) -> bool:
+def _upscales(net: Any) -> bool:
     """Whether an RGB image comes out larger by `scale`, tried out."""
     side = getattr(net, 'img_size', None) or 8
-    scale = getattr(net, 'scale', None)
     try:
         output = net(torch.zeros(1, 3, side, side))
         sr = output['sr'] if isinstance(output, dict) else output
-        return sr.shape == (1, 3, scale * side, scale * side)
+        return sr.shape == (1, 3, net.scale * side, net.scale * side)
     except (RuntimeError, TypeError, AttributeError):  # other channels, a vector, several images
         return False
 
@@ -112,8 +112,8 @@ def detect(state: StateDict, path: str | Path) -> Block:
         ) from None
 
 
-def _rrdbnet(named: StateDict) -> Block:
-    state = {esrgan_name(name): tensor for name, tensor in named.items()}
+def _rrdbnet(state: StateDict) -> Block:
+    named, state = state, {esrgan_name(name): tensor for name, tensor in state.items()}
     num_feat, num_in_ch = state['conv_first.weight'].shape[:2]
     num_out_ch = len(state['conv_last.weight'])
     num_block, num_grow_ch = _count(state, r'body\.(\d+)\.'), len(state['body.0.rdb1.conv1.weight'])
@@ -171,10 +171,10 @@ def _activation(block: Block, state: StateDict) -> str:
     lq = (waves[:, None] * waves).expand(1, block['num_in_ch'], -1, -1)
     errors = {}
     for act_type in ('relu', 'leakyrelu'):
-        net = build_network(block | {'act_type': act_type}).eval()
+        net = build_network({**block, 'act_type': act_type}).eval()
         load_params(net, state, 'SRVGGNetCompact')
         errors[act_type] = (F.avg_pool2d(net(lq), block['upscale']) - lq).abs().mean().item()
-    best, other = sorted(errors, key=errors.get)
+    best, other = sorted(errors, key=lambda name: errors[name])
     if not errors[best] < errors[other] / 2:
         raise UserError(
             'an SRVGGNetCompact whose activations have no weights: they may be relu or leakyrelu; say which with '

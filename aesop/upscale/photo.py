@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -86,9 +87,9 @@ def read_photo(path: Path) -> Photo:
 def _alpha_16(data: bytes, header: Image.Image) -> np.ndarray | None:
     """(h, w, 1), upright; None for one transparent level of grey, which OpenCV does not tell."""
     stored = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    if stored.ndim == 2 or stored.shape[2] != 4:
+    if stored is None or stored.ndim == 2 or stored.shape[2] != 4:
         return None
-    plane = Image.fromarray(np.ascontiguousarray(stored[..., 3]))
+    plane: Image.Image = Image.fromarray(np.ascontiguousarray(stored[..., 3]))
     if header.format != 'TIFF':  # OpenCV has turned that
         plane.getexif()[ORIENTATION] = _orientation(header)
         plane = ImageOps.exif_transpose(plane)
@@ -151,7 +152,7 @@ def write_photo(path: Path, photo: Photo, pixels: np.ndarray, quality: int) -> N
         return
     icc = _profile(photo, pixels.shape[2], path)
     if photo.alpha is not None and kind != 'JPEG':
-        alpha = _alpha_rows(photo, len(pixels) // photo.size[0], 0, len(pixels), np.uint8)
+        alpha = _alpha_rows(photo.alpha, len(pixels) // photo.size[0], 0, len(pixels), np.uint8)
         pixels = np.concatenate((pixels, alpha), axis=2)
     elif photo.alpha is not None:
         logger.warning('%s: JPEG holds no alpha', path)
@@ -171,21 +172,22 @@ def write_bands(path: Path, photo: Photo, scale: int, bands: Iterable[np.ndarray
             pixels = pixels if pixels.dtype == np.uint8 else pixels.astype(np.uint16)
             icc = _profile(photo, pixels.shape[2], path) if writer is None else None
             if photo.alpha is not None:
-                alpha = _alpha_rows(photo, scale, done, done + len(pixels), pixels.dtype)
+                alpha = _alpha_rows(photo.alpha, scale, done, done + len(pixels), pixels.dtype)
                 pixels = np.concatenate((pixels, alpha), axis=2)
             if writer is None:
                 writer = PngWriter(file, height, width, pixels.shape[2], pixels.dtype, icc, photo.exif)
             writer.write(pixels)
             done += len(pixels)
-        writer.close()
+        if writer is not None:
+            writer.close()
 
 
-def _alpha_rows(photo: Photo, scale: int, top: int, bottom: int, dtype: np.dtype) -> np.ndarray:
+def _alpha_rows(alpha: np.ndarray, scale: int, top: int, bottom: int, dtype: Any) -> np.ndarray:
     """Rows `top` to `bottom` of the enlarged alpha, (rows, W, 1); interpolation sees a few more of the photo's."""
-    seen = around(top // scale, -(-bottom // scale) - top // scale, INTERPOLATED, photo.size[0])
-    alpha = imresize(to_tensor(photo.alpha[seen.start : seen.stop]), scale)
-    alpha = alpha[:, top - scale * seen.start : bottom - scale * seen.start]
-    return (to_uint8 if dtype == np.uint8 else to_uint16)(alpha)
+    seen = around(top // scale, -(-bottom // scale) - top // scale, INTERPOLATED, len(alpha))
+    rows = imresize(to_tensor(alpha[seen.start : seen.stop]), scale)
+    rows = rows[:, top - scale * seen.start : bottom - scale * seen.start]
+    return (to_uint8 if dtype == np.uint8 else to_uint16)(rows)
 
 
 def _profile(photo: Photo, channels: int, path: Path) -> bytes | None:

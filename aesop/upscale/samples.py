@@ -3,6 +3,7 @@
 import logging
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -45,7 +46,7 @@ class Sampler:
         seed: of references and noise; None: 0 for several solutions, and no noise, the network's mean, for one.
     """
 
-    def __init__(self, net: nn.Module, runtime: Precision, ref: Path | None, samples: int, seed: int | None) -> None:
+    def __init__(self, net: Any, runtime: Precision, ref: Path | None, samples: int, seed: int | None) -> None:
         if ref is not None and 'ref' not in net.inputs:
             raise UserError(f'--ref: {type(net).__name__} takes no reference; leave it away')
         if ref is not None and not ref.exists():
@@ -55,21 +56,22 @@ class Sampler:
         self._references = None if ref is None else References(ref, SIDE, self._seed)
         if self._references and (problems := self._references.problems()):
             raise UserError([f'--ref: {problem}' for problem in problems])
-        self._net, self._runtime = runtime.prepare(net), runtime
+        self._net: Any = runtime.prepare(net)
+        self._runtime = runtime
         cast_frozen(self._net, runtime.dtype)
 
     @torch.inference_mode()
     def __call__(self, lq: Tensor, n: int, k: int) -> Tensor:
         """(3, h, w) -> (3, scale * h, scale * w) on the CPU: solution k of the image that is number n."""
-        inputs: dict[str, Tensor | None] = {'lq': lq, 'ref': None, 'noise': None}
+        inputs = {'lq': lq}
         if self._references:
             inputs['ref'] = to_tensor(self._references.read(self._references.path(n, k)))
         if self._draws:
             rng = np.random.default_rng((self._seed, n, k))
             inputs['noise'] = torch.from_numpy(rng.standard_normal(self._net.noise_shape)).float()
         self._runtime.begin_step()
-        given = {name: inputs[name] for name in self._net.inputs if inputs[name] is not None}
-        output = self._runtime.call(self._net, **{name: self._runtime.to_device(x[None]) for name, x in given.items()})
+        given = {name: self._runtime.to_device(inputs[name][None]) for name in self._net.inputs if name in inputs}
+        output = self._runtime.call(self._net, **given)
         return (output['sr'] if isinstance(output, dict) else output)[0].float().cpu()
 
 

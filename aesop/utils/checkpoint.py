@@ -68,6 +68,7 @@ def load(path: str | Path) -> Any:
             return safetensors.read(path)[0]
         except Exception as error:
             raise UserError(damaged.format(error)) from error
+    zipped = False
     try:
         zipped = zipfile.is_zipfile(path)
         if zipped:
@@ -237,7 +238,7 @@ def _entry(obj: Any, key: str | None) -> tuple[StateDict | None, str | None]:
     return None, None
 
 
-def _unwrapped(net: nn.Module) -> nn.Module:
+def _unwrapped(net: Any) -> nn.Module:
     while True:
         if isinstance(net, DistributedDataParallel | nn.DataParallel):
             net = net.module

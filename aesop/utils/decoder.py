@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Lock
+from typing import Any
 
 _WARNING = re.compile(rb'(?:Corrupt JPEG data|Premature end of JPEG file|Invalid SOS parameters)[^\n]*')
 _DECODE = 'import sys, cv2, numpy; cv2.imdecode(numpy.frombuffer(sys.stdin.buffer.read(), numpy.uint8), 1)'
@@ -21,7 +22,7 @@ class _StandardError:
         self.decoding = 0  # threads
         self.overlapped = False  # more than one at some point since the file was started
         self.terminal = -1  # the original descriptor 2
-        self.file = None
+        self.file: Any = None  # begun with the first image
 
     def redirect(self) -> int:
         """Returns the current end of the file."""

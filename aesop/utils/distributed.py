@@ -12,12 +12,14 @@ from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
+from torch.distributed import TCPStore  # pyright: ignore[reportPrivateImportUsage]  (its documented place)
+from torch.distributed.rendezvous import rendezvous
 
 from aesop.errors import UserError
 
 T = TypeVar('T')
 
-_gloo: dist.ProcessGroup | None = None  # for CPU tensors; None: the default group is gloo already
+_gloo: Any = None  # for CPU tensors; None: the default group is gloo already
 
 
 class SharedUserError(UserError):
@@ -80,21 +82,22 @@ def _fresh_store(timeout: timedelta) -> dict[str, Any]:
     torchrun serves one store for all attempts, which keeps the addresses of dead ranks (PyTorch 2.4 to 2.14 at least),
     and restarted ranks may read those. So rank 0 opens a new store and publishes its port in torchrun's.
     """
-    of_launcher, rank, world_size = next(dist.rendezvous('env://', timeout=timeout))
+    of_launcher, rank, world_size = next(rendezvous('env://', timeout=timeout))
     host, until = os.environ['MASTER_ADDR'], time.monotonic() + timeout.total_seconds()
+    arguments = {'rank': rank, 'world_size': world_size}
     if rank == 0:
-        store = dist.TCPStore(host, 0, is_master=True, timeout=timeout, wait_for_workers=False)
+        store = TCPStore(host, 0, is_master=True, timeout=timeout, wait_for_workers=False)
         of_launcher.set('aesop/port', str(store.port))
-    while rank != 0:
+        return {'store': store, **arguments}
+    while True:
         try:
             port = int(of_launcher.get('aesop/port'))
-            store = dist.TCPStore(host, port, is_master=False, timeout=timedelta(seconds=2), wait_for_workers=False)
+            store = TCPStore(host, port, is_master=False, timeout=timedelta(seconds=2), wait_for_workers=False)
             store.set_timeout(timeout)
-            break
+            return {'store': store, **arguments}
         except RuntimeError:  # the port of an earlier attempt
             if time.monotonic() > until:
                 raise
-    return {'store': store, 'rank': rank, 'world_size': world_size}
 
 
 def shutdown() -> None:
@@ -162,12 +165,12 @@ def gather(value: Any, everywhere: bool = True) -> list[Any]:
     sizes[rank()] = len(data)
     dist.all_reduce(sizes, group=_gloo)
     padded = torch.cat([data, data.new_zeros(int(sizes.max()) - len(data))])
-    parts = [torch.empty_like(padded) for _ in range(world_size())] if everywhere or is_main() else None
+    parts = [torch.empty_like(padded) for _ in range(world_size())] if everywhere or is_main() else []
     if everywhere:
         dist.all_gather(parts, padded, group=_gloo)
     else:
-        dist.gather(padded, parts, dst=0, group=_gloo)
-    return [_unpack(part[:size]) for part, size in zip(parts or (), sizes.tolist())]
+        dist.gather(padded, parts or None, dst=0, group=_gloo)
+    return [_unpack(part[:size]) for part, size in zip(parts, sizes.tolist())]
 
 
 def broadcast(value: Any) -> Any:
@@ -189,7 +192,7 @@ def _pack(value: Any) -> torch.Tensor:
 
 
 def _unpack(data: torch.Tensor) -> Any:
-    return torch.load(io.BytesIO(data.numpy()), map_location='cpu', weights_only=True)
+    return torch.load(io.BytesIO(data.numpy().tobytes()), map_location='cpu', weights_only=True)
 
 
 def on_main(function: Callable[[], T]) -> T:
@@ -208,7 +211,8 @@ def on_main(function: Callable[[], T]) -> T:
 
 def on_all(function: Callable[[], T]) -> T:
     """This rank's result of `function`, called on all ranks; a UserError on any of them is raised on all."""
-    value, problems = None, []
+    value: Any = None
+    problems = []
     try:
         value = function()
     except UserError as error:
@@ -225,7 +229,7 @@ class Votes:
     """
 
     def __init__(self) -> None:
-        self._flags: torch.Tensor | None = None
+        self._flags = torch.zeros(0, dtype=torch.uint8)
         self._sent: dist.Work | None = None
 
     def any_rank(self, *flags: bool) -> list[bool]:
@@ -291,7 +295,6 @@ def wrap_ddp(net: torch.nn.Module, find_unused_parameters: bool = False) -> torc
     if not dist.is_initialized() or not any(p.requires_grad for p in net.parameters()):
         return net
     options = inspect.signature(torch.nn.parallel.DistributedDataParallel).parameters
-    no_broadcast = 'forward_sync_buffers' if 'forward_sync_buffers' in options else 'broadcast_buffers'
-    return torch.nn.parallel.DistributedDataParallel(
-        net, find_unused_parameters=find_unused_parameters, **{no_broadcast: False}
-    )
+    name = 'forward_sync_buffers' if 'forward_sync_buffers' in options else 'broadcast_buffers'
+    no_broadcast: dict[str, Any] = {name: False}
+    return torch.nn.parallel.DistributedDataParallel(net, find_unused_parameters=find_unused_parameters, **no_broadcast)

@@ -90,7 +90,7 @@ def lock(path: Path, busy: str) -> IO[str]:
         raise UserError(busy) from error
     if hasattr(os, 'register_at_fork'):
         held = weakref.ref(handle)
-        os.register_at_fork(after_in_child=lambda: held() and held().close())
+        os.register_at_fork(after_in_child=lambda: (file := held()) and file.close())
     return handle
 
 
@@ -104,4 +104,4 @@ def _lock(handle: IO[str]) -> None:
         import msvcrt
 
         handle.seek(0)
-        msvcrt.locking(handle.fileno(), msvcrt.LK_NBLCK, 1)
+        msvcrt.locking(handle.fileno(), msvcrt.LK_NBLCK, 1)  # pyright: ignore[reportAttributeAccessIssue]  (of Windows)

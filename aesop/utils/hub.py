@@ -30,9 +30,8 @@ def hub_file(address: str) -> Path:
         from huggingface_hub import hf_hub_download  # an extra
     except ImportError as error:
         raise Unavailable(f'{address} needs the package huggingface_hub: pip install "aesop-sr[hub]"') from error
-    wanted = match.groupdict() | {'filename': match['filename'] or DEFAULT_FILE}
     try:
-        return Path(hf_hub_download(**wanted))
+        return Path(hf_hub_download(match['repo_id'], match['filename'] or DEFAULT_FILE, revision=match['revision']))
     except Exception as error:  # no network, no such repository or file, no permission, a full disk
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise Unavailable(f'{address} could not be downloaded and is not in the cache: {reason}') from error

@@ -63,7 +63,7 @@ def image_size(path: str | Path, data: bytes | None = None) -> tuple[int, int]:
             has_exif = image.format != 'PNG' or 'exif' in image.info
             turned = has_exif and image.getexif().get(_EXIF_ORIENTATION, 1) in (5, 6, 7, 8)
     except Image.DecompressionBombError:  # Pillow rejects headers that declare more than 179 megapixels
-        if max_pixels() <= 2 * Image.MAX_IMAGE_PIXELS:
+        if max_pixels() <= 2 * (Image.MAX_IMAGE_PIXELS or 0):
             raise _too_large(path) from None
         height, width = (read_image(path) if data is None else decode_image(data, path)).shape[:2]
         return height, width
@@ -165,7 +165,7 @@ def save_image(path: str | Path, image: Tensor | np.ndarray) -> None:
     try:
         done, data = cv2.imencode(path.suffix or '.', cv2.cvtColor(array, cv2.COLOR_RGB2BGR))
     except cv2.error:
-        done = False
+        done, data = False, np.empty(0)
     if not done:
         raise UserError(f'{path}: images cannot be written as "{path.suffix}"; use .png')
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -236,7 +236,7 @@ def _pixels(data: bytes) -> int:
         with Image.open(BytesIO(data)) as image:
             return image.width * image.height
     except Image.DecompressionBombError:
-        return 2 * Image.MAX_IMAGE_PIXELS + 1
+        return 2 * (Image.MAX_IMAGE_PIXELS or 0) + 1
     except (OSError, ValueError, SyntaxError):
         return 0
 

@@ -32,7 +32,8 @@ def imresize(image: Image, scale: float, antialiasing: bool = True) -> Image:
         return _resize_rows(rows.mT, scale, antialiasing, limits).mT.to(image.dtype).contiguous()
     height, width, *channels = image.shape
     limits = np.iinfo(image.dtype) if image.dtype.kind in 'iu' else None
-    known = np.require(image, np.uint8 if image.dtype == np.uint8 else np.float64, 'CW')  # dtypes that PyTorch supports
+    dtype = np.uint8 if image.dtype == np.uint8 else np.float64  # those that PyTorch supports
+    known = np.require(image, dtype, ['C', 'W'])
     flat = torch.from_numpy(known).view(height, -1)
     rows = _resize_rows(flat, scale, antialiasing, limits).view(-1, width, *channels)
     flat = rows.transpose(0, 1).reshape(width, -1)  # width first: one product resizes the axis

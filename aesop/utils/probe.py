@@ -41,7 +41,7 @@ class Speedups:
 
     @property
     def worthwhile(self) -> bool:
-        return self.conv is not None and min(self.conv, self.matmul) >= MIN_SPEEDUP
+        return min(self.conv or 0, self.matmul or 0) >= MIN_SPEEDUP
 
     @property
     def figures(self) -> str:

@@ -47,7 +47,7 @@ def draw(args: argparse.Namespace) -> list[Path]:
         if gt is not None and image.shape != gt.shape:
             sizes = [f'{shape[-1]}x{shape[-2]}' for shape in (image.shape, gt.shape)]
             problems.append(f'{name} is an image of {sizes[0]} pixels, and the ground truth of {sizes[1]}')
-    if problems:
+    if problems or gt is None:
         raise UserError(problems)
     if args.crop:
         top, left, side = window = tuple(args.crop)

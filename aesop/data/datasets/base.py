@@ -57,7 +57,7 @@ class ImageDataset(Dataset, ABC):
     has_gt: ClassVar[bool] = True
     image_keys: ClassVar[tuple[str, ...]] = ('lq', 'gt')  # the entries of a sample that are images
 
-    name: str | None = None
+    name: str = ''
     meta_info: str | None = None
     meta_info_file: str | None = None
     io_backend: dict[str, Any] | None = None
@@ -168,8 +168,8 @@ class ImageDataset(Dataset, ABC):
             sizes = dict(zip(paths, pool.map(self._size_or_problem, paths), strict=True))
         faults = {}
         for n, item in enumerate(self.items):
-            of_item = [sizes[path] for path in item]
-            found = [size for size in of_item if isinstance(size, str)]
+            found = [size for path in item if isinstance(size := sizes[path], str)]
+            of_item = [size for path in item if not isinstance(size := sizes[path], str)]
             if not found and (problem := self._problem(item, of_item)):
                 found = [problem]
             if not found and unfit:
@@ -184,11 +184,12 @@ class ImageDataset(Dataset, ABC):
 
     def _list(self, root: str | Path) -> list[Path]:
         """The images to use below a data root."""
-        if not self._meta():
+        meta = self._meta()
+        if not meta:
             return self._source.list(root)
         if not Path(root).is_dir():
             raise UserError(f'{root}: folder not found; correct the path or put the images there')
-        return self._below(root, [names[0] for names in read_meta_info(self._meta())])
+        return self._below(root, [names[0] for names in read_meta_info(meta)])
 
     def _below(self, root: str | Path, names: list[str]) -> list[Path]:
         """The paths of images that `meta_info` names."""
@@ -208,7 +209,7 @@ class ImageDataset(Dataset, ABC):
         """(H, W, 3) uint8 or uint16, read-only where it comes from a cache."""
         if self._decoded is None:
             self.open()
-        image = self._decoded.get(path)
+        image = (self._decoded or {}).get(path)
         return self._source.read(path) if image is None else image
 
     def _part(self, image: np.ndarray, window: Window) -> np.ndarray:
@@ -233,8 +234,8 @@ class ImageDataset(Dataset, ABC):
         return False
 
     def _tensor(self, image: np.ndarray | Tensor) -> Tensor:
-        is_float = isinstance(image, Tensor) and image.is_floating_point()  # 16-bit images in a batch are so already
-        tensor = image if is_float else to_tensor(image)
+        # 16-bit images in a batch are floats already
+        tensor = image if isinstance(image, Tensor) and image.is_floating_point() else to_tensor(image)
         if self.color == 'y':
             tensor = to_y(tensor)
         if self.mean is not None:

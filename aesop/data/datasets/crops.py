@@ -65,14 +65,14 @@ class CropDataset(ImageDataset):
 
     def stored(self, n: int) -> Sample:
         if self.gt_size is None:
-            return self._sample(n, None)
+            return self._whole(n)
         epoch, place = divmod(n, len(self))
         order = self._epoch(epoch)
         skipped: dict[int, str] = {}
         for step in range(len(order)):
             index = int(order[(place + step) % len(order)])
             try:
-                sample = self._sample(index, np.random.default_rng((self.seed, n)))
+                sample = self._crop(index, np.random.default_rng((self.seed, n)))
                 return sample | {'skipped': skipped} if skipped else sample
             except UserError as error:
                 if not self._skips():
@@ -95,7 +95,7 @@ class CropDataset(ImageDataset):
         return self._skips() and count <= self._most_skipped()
 
     @abstractmethod
-    def _cut(self, images: list[np.ndarray], window: Window) -> tuple[np.ndarray, np.ndarray]:
+    def _cut(self, images: list[np.ndarray], window: Window) -> tuple[np.ndarray, ...]:
         """(gt, lq) under `window`, given in low-resolution pixels."""
 
     def _problem(self, item: tuple[Path, ...], sizes: list[Size]) -> str | None:
@@ -107,17 +107,24 @@ class CropDataset(ImageDataset):
         size = f'{height}x{width} pixels (height x width)'
         return f'{path}: {size} is smaller than the {key} of {least}; remove it or lower {key}'
 
-    def _sample(self, index: int, rng: np.random.Generator | None) -> Sample:
+    def _images(self, index: int) -> tuple[list[np.ndarray], int, int]:
+        """The files of an item, and its low-resolution height and width."""
         item = self.items[index]
         images = [self._read(path) for path in item]
         if problem := self._problem(item, [image.shape[:2] for image in images]):
             raise UserError(problem)
         height, width = (side // self.scale for side in images[0].shape[:2])
-        if rng is None:
-            gt, lq = self._cut(images, Window(0, 0, height, width))
-        else:
-            window = random_window(height, width, self.gt_size // self.scale, rng)
-            gt, lq = augment([*self._cut(images, window)], self.use_flip and self.use_hflip, self.use_rot, rng)
+        return images, height, width
+
+    def _whole(self, index: int) -> Sample:
+        images, height, width = self._images(index)
+        gt, lq = self._cut(images, Window(0, 0, height, width))
+        return {'lq': lq, 'gt': gt, 'name': self.names[index], 'index': index}
+
+    def _crop(self, index: int, rng: np.random.Generator) -> Sample:
+        images, height, width = self._images(index)
+        window = random_window(height, width, (self.gt_size or 0) // self.scale, rng)
+        gt, lq = augment([*self._cut(images, window)], self.use_flip and self.use_hflip, self.use_rot, rng)
         return {'lq': lq, 'gt': gt, 'name': self.names[index], 'index': index}
 
     def _epoch(self, epoch: int) -> np.ndarray:

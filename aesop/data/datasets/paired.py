@@ -43,13 +43,13 @@ class PairedImageDataset(ReferencedDataset):
         gts = self._list(self.dataroot_gt)
         lqs = {below(self.dataroot_lq, path): path for path in self._source.list(self.dataroot_lq)}
         names = [below(self.dataroot_gt, path) for path in gts]
-        partners = self._named_partners() or [self._partner(name) for name in names]
+        partners = self._named_partners(self.dataroot_lq) or [self._partner(name) for name in names]
         alone = {
             name: f'{gt}: {self.dataroot_lq} holds no {partner} for it'
             for gt, name, partner in zip(gts, names, partners)
             if partner not in lqs
         }
-        if not (self.meta_info or self.meta_info_file):
+        if not self._meta():
             without = sorted(lqs.keys() - set(partners))
             alone |= {str(lqs[name]): f'{lqs[name]}: {self.dataroot_gt} has no image for it' for name in without}
         pairs = [(gt, name, lqs[partner]) for gt, name, partner in zip(gts, names, partners) if name not in alone]
@@ -61,12 +61,13 @@ class PairedImageDataset(ReferencedDataset):
         self.left_out |= alone
         return [(gt, lq) for gt, _, lq in pairs], [name for _, name, _ in pairs]
 
-    def _named_partners(self) -> list[str]:
+    def _named_partners(self, root: str) -> list[str]:
         """The low-resolution images, where `meta_info` names one beside each ground truth."""
-        lines = read_meta_info(self._meta()) if self._meta() else []
+        meta = self._meta()
+        lines = read_meta_info(meta) if meta else []
         if not all(len(names) == 2 for names in lines):
             return []
-        return [below(self.dataroot_lq, path) for path in self._below(self.dataroot_lq, [lq for _, lq in lines])]
+        return [below(root, path) for path in self._below(root, [lq for _, lq in lines])]
 
     def _partner(self, name: str) -> str:
         path = PurePosixPath(name)

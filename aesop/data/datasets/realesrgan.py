@@ -106,12 +106,13 @@ class RealESRGANDataset(CropDataset):
     def _cut(self, images: list[np.ndarray], window: Window) -> tuple[np.ndarray, ...]:
         return (self._part(images[0], window),)
 
-    def _sample(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
+    def _crop(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
         gt = self._read(self.items[index][0])
         if min(gt.shape[:2]) < self.crop_size:
             lacking = [(0, max(0, self.crop_size - side)) for side in gt.shape[:2]]
             gt = np.pad(gt, [*lacking, (0, 0)], mode='reflect')
-        window = random_window(*gt.shape[:2], self.crop_size, rng)
+        height, width = gt.shape[:2]
+        window = random_window(height, width, self.crop_size, rng)
         (gt,) = augment([*self._cut([gt], window)], self.use_flip and self.use_hflip, self.use_rot, rng)
         return {
             'gt': gt,

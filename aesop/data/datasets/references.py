@@ -88,7 +88,7 @@ class ReferencedDataset(CropDataset):
         if self.ref_size < 1:
             raise UserError(f'{self}: ref_size is {self.ref_size}; set it to the side of the references, e.g. 256')
         super().__post_init__()
-        self.references = None if self.ref != 'folder' else References(self.dataroot_ref, self.ref_size, self.seed)
+        self.references = References(self.dataroot_ref, self.ref_size, self.seed) if self.dataroot_ref else None
 
     @staticmethod
     def entries(block: Mapping[str, Any]) -> tuple[str, ...]:
@@ -118,14 +118,14 @@ class ReferencedDataset(CropDataset):
             'gt': f'the ground truth, resized to {side}x{side} (bilinear, antialiased)',
             'lq': f'the LR image, resized to {side}x{side} (bicubic)',
             'noise': f'uniform noise in [0, {_NOISE}) of 255, {side}x{side}',
-        }.get(block.get('ref'))
+        }.get(block.get('ref', ''))
         return {} if chosen is None else {'references': chosen}
 
     def _reference(self, n: int, k: int, sample: Sample | None = None) -> np.ndarray:
-        """(ref_size, ref_size, 3) uint8."""
-        if self.ref in ('gt', 'lq'):
+        """(ref_size, ref_size, 3) uint8. `sample` is what the references gt and lq are made of."""
+        if sample is not None and self.ref in ('gt', 'lq'):
             return resized(sample[self.ref], self.ref_size, bicubic=self.ref == 'lq')
-        if self.ref == 'noise':
+        if self.references is None:
             rng = np.random.default_rng((self.seed, n, _STREAM, k))
             return rng.integers(_NOISE, size=(self.ref_size, self.ref_size, 3), dtype=np.uint8)
         for step in range(len(self.references.paths)):

@@ -68,10 +68,10 @@ def random_kernel(
         return _padded(sinc(side, rng.uniform(math.pi / (3 if side < 13 else 5), math.pi)), size)
     weights = np.asarray(probabilities, dtype=float)
     kind = kinds[rng.choice(len(kinds), p=weights / weights.sum())]
-    sigma_x = sigma_y = rng.uniform(*sigma)
+    sigma_x = sigma_y = uniform(rng, sigma)
     theta = 0.0
     if kind.endswith('aniso'):
-        sigma_y, theta = rng.uniform(*sigma), rng.uniform(-math.pi, math.pi)
+        sigma_y, theta = uniform(rng, sigma), rng.uniform(-math.pi, math.pi)
     if kind.startswith('plateau'):
         return _padded(plateau(side, sigma_x, sigma_y, theta, _random_shape(rng, *betap)), size)
     beta = _random_shape(rng, *betag) if kind.startswith('generalized') else 1.0
@@ -83,6 +83,12 @@ def random_sinc(rng: np.random.Generator, size: int, probability: float) -> np.n
     if rng.random() >= probability:
         return _padded(np.ones((1, 1)), size)
     return _padded(sinc(_random_side(rng, size), rng.uniform(math.pi / 3, math.pi)), size)
+
+
+def uniform(rng: np.random.Generator, limits: Sequence[float]) -> float:
+    """A number in [low, high)."""
+    low, high = limits
+    return rng.uniform(low, high)
 
 
 def _random_side(rng: np.random.Generator, largest: int) -> int:

@@ -123,8 +123,8 @@ class RealDegradation:
             raise UserError(f'gt_size {self.gt_size} does not fit into {height}x{width}; lower it or raise crop_size')
         draw = Draw(batch['seed'].tolist(), self.device)
         names = ('gt', 'kernel1', 'kernel2', 'sinc_kernel')
-        gt, *kernels = (batch[name].to(self.device, non_blocking=True) for name in names)
-        ((_, lq),) = deque(self.stages(gt, *kernels, draw), maxlen=1)
+        gt, kernel1, kernel2, sinc_kernel = (batch[name].to(self.device, non_blocking=True) for name in names)
+        ((_, lq),) = deque(self.stages(gt, kernel1, kernel2, sinc_kernel, draw), maxlen=1)
         side = self.gt_size // self.scale
         top, left = (int(draw.rng.integers(length - side + 1)) for length in lq.shape[-2:])
         lq = lq[..., top : top + side, left : left + side]
@@ -205,7 +205,7 @@ class Draw:
 
     def each(self, limits: Sequence[float]) -> Tensor:
         """A number in the range for every sample, (N,) on the device."""
-        return torch.from_numpy(self.rng.uniform(*limits, self._count)).float().to(self.noise.device)
+        return torch.from_numpy(self.rng.uniform(limits[0], limits[1], self._count)).float().to(self.noise.device)
 
     def each_happens(self, probability: float) -> Tensor:
         """Yes or no for every sample, (N,) on the device."""

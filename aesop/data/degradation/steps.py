@@ -9,17 +9,18 @@ import math
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
 
-from aesop.data.degradation.kernels import KINDS, random_kernel
+from aesop.data.degradation.kernels import KINDS, random_kernel, uniform
 from aesop.errors import UserError
 from aesop.registry import did_you_mean
 
 Image = np.ndarray
 Step = Callable[[Image, np.random.Generator], Image]
+T = TypeVar('T')
 
 INTERPOLATIONS = {
     'nearest': cv2.INTER_NEAREST,
@@ -48,11 +49,11 @@ def blur(
         sigma: deviation of the Gaussian ones; radius of the disc; a sixth of the line's length.
         betag, betap: see `random_kernel`.
     """
-    kind = kinds[rng.integers(len(kinds))]
+    kind = pick(rng, kinds)
     if kind == 'motion':
-        kernel = line(min(size, 1 + 6 * rng.uniform(*sigma)), rng.uniform(0, math.pi))
+        kernel = line(min(size, 1 + 6 * uniform(rng, sigma)), rng.uniform(0, math.pi))
     elif kind == 'defocus':
-        kernel = disc(min(size / 2, max(0.5, rng.uniform(*sigma))))
+        kernel = disc(min(size / 2, max(0.5, uniform(rng, sigma))))
     else:
         smooth = [kind] if kind in KINDS else KINDS[:1]
         kernel = random_kernel(rng, size, smooth, [1], float(kind == 'sinc'), sigma, betag, betap)
@@ -87,13 +88,15 @@ def resize(
 ) -> Image:
     """By a factor from the range, up and down equally likely where it has both."""
     low, high = factor
-    chosen = rng.uniform(*((low, 1) if rng.random() < 0.5 else (1, high)) if low < 1 < high else (low, high))
+    if low < 1 < high:
+        low, high = (low, 1) if rng.random() < 0.5 else (1, high)
+    chosen = rng.uniform(low, high)
     return resized(image, [max(1, round(side * chosen)) for side in image.shape[:2]], rng, modes)
 
 
 def resized(image: Image, size: Sequence[int], rng: np.random.Generator, modes: Sequence[str]) -> Image:
     """To (height, width), by one of INTERPOLATIONS."""
-    mode = INTERPOLATIONS[modes[rng.integers(len(modes))]]
+    mode = INTERPOLATIONS[pick(rng, modes)]
     return cv2.resize(image, (size[1], size[0]), interpolation=mode).clip(0, 1)
 
 
@@ -107,16 +110,16 @@ def noise(
 ) -> Image:
     """Gaussian noise (`sigma` of 255), shot noise (`scale` times that of 255 photons) or multiplicative noise."""
     shape = (*image.shape[:2], 1 if rng.random() < gray_prob else 3)
-    kind = kinds[rng.integers(len(kinds))]
+    kind = pick(rng, kinds)
     normal = rng.standard_normal(shape, dtype=np.float32)
     if kind == 'gaussian':
-        added = rng.uniform(*sigma) / 255 * normal
+        added = uniform(rng, sigma) / 255 * normal
     elif kind == 'speckle':
-        added = rng.uniform(*sigma) / 255 * 2 * normal * image
+        added = uniform(rng, sigma) / 255 * 2 * normal * image
     elif kind == 'poisson':
         photons = 255.0
         mean = image.mean(2, keepdims=True) if shape[2] == 1 else image
-        added = rng.uniform(*scale) * (rng.poisson(photons * mean) / photons - mean)
+        added = uniform(rng, scale) * (rng.poisson(photons * mean) / photons - mean)
     else:
         raise UserError(f'noise: unknown kind "{kind}"; choose from gaussian, poisson, speckle')
     return (image + added).clip(0, 1).astype(np.float32)
@@ -124,12 +127,12 @@ def noise(
 
 def jpeg(image: Image, rng: np.random.Generator, quality: Sequence[float] = (30, 95)) -> Image:
     """JPEG of a quality from the range, by OpenCV."""
-    return _coded(image, '.jpg', [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(quality[0], quality[1] + 1))])
+    return _coded(image, '.jpg', [cv2.IMWRITE_JPEG_QUALITY, _whole(rng, quality)])
 
 
 def webp(image: Image, rng: np.random.Generator, quality: Sequence[float] = (30, 95)) -> Image:
     """WebP of a quality from the range, by OpenCV."""
-    return _coded(image, '.webp', [cv2.IMWRITE_WEBP_QUALITY, int(rng.integers(quality[0], quality[1] + 1))])
+    return _coded(image, '.webp', [cv2.IMWRITE_WEBP_QUALITY, _whole(rng, quality)])
 
 
 def video(image: Image, rng: np.random.Generator, codecs: Sequence[str] = ('mpeg2', 'mpeg4')) -> Image:
@@ -137,7 +140,7 @@ def video(image: Image, rng: np.random.Generator, codecs: Sequence[str] = ('mpeg
 
     How strong it is, the codec's rate control says. vp9 takes a third of a second.
     """
-    name = codecs[rng.integers(len(codecs))]
+    name = pick(rng, codecs)
     if name not in CODECS:
         raise UserError(f'video: unknown codec "{name}"; choose from {", ".join(CODECS)}')
     code, suffix = CODECS[name]
@@ -145,7 +148,7 @@ def video(image: Image, rng: np.random.Generator, codecs: Sequence[str] = ('mpeg
     even = cv2.copyMakeBorder(_bytes(image), 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder) / f'video{suffix}')
-        writer = cv2.VideoWriter(path, cv2.CAP_FFMPEG, cv2.VideoWriter_fourcc(*code), 25, even.shape[1::-1])
+        writer = cv2.VideoWriter(path, cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*code), 25, even.shape[1::-1])
         if not writer.isOpened():
             raise UserError(f'video: this OpenCV cannot write {name}; take it from `codecs`')
         for frame in range(FRAMES):
@@ -167,11 +170,22 @@ def _coded(image: Image, suffix: str, arguments: list[int]) -> Image:
     return _floats(cv2.imdecode(cv2.imencode(suffix, _bytes(image), arguments)[1], cv2.IMREAD_COLOR))
 
 
+def pick(rng: np.random.Generator, choices: Sequence[T]) -> T:
+    """One of the choices, all equally likely."""
+    return choices[int(rng.integers(len(choices)))]
+
+
+def _whole(rng: np.random.Generator, limits: Sequence[float]) -> int:
+    """A whole number from low to high."""
+    low, high = limits
+    return int(rng.integers(int(low), int(high) + 1))
+
+
 def _bytes(image: Image) -> np.ndarray:
     return cv2.cvtColor((image * 255).round().astype(np.uint8), cv2.COLOR_RGB2BGR)
 
 
-def _floats(image: np.ndarray) -> Image:
+def _floats(image: Any) -> Image:
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB).astype(np.float32) / 255
 
 
@@ -219,7 +233,7 @@ def _step(block: Any) -> Step:
         if rng.random() >= probability:
             return image
         if kind == 'one_of':
-            return inner[rng.integers(len(inner))](image, rng)
+            return pick(rng, inner)(image, rng)
         if kind == 'shuffled':
             for number in rng.permutation(len(inner)):
                 image = inner[number](image, rng)

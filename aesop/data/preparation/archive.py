@@ -49,11 +49,10 @@ def open_images(path: Path) -> Iterator[list[Member]]:
     if not path.exists():
         raise UserError(f'{path}: folder or archive not found; correct the path')
     with _told(str(path)):
-        is_zip = zipfile.is_zipfile(path)
-        archive = zipfile.ZipFile(path) if is_zip else tarfile.open(path)  # noqa: SIM115
+        archive = zipfile.ZipFile(path) if zipfile.is_zipfile(path) else tarfile.open(path)  # noqa: SIM115
     with archive:
         with _told(str(path)):
-            members = _safe(path, (_in_zip if is_zip else _in_tar)(archive))
+            members = _safe(path, _in_zip(archive) if isinstance(archive, zipfile.ZipFile) else _in_tar(archive))
         images = [
             member._replace(read=partial(_read, f'{path}: {member.name}', member.read))
             for member in members
@@ -90,8 +89,8 @@ def _in_tar(archive: tarfile.TarFile) -> Iterator[Member]:
 
 
 def _from_tar(archive: tarfile.TarFile, info: tarfile.TarInfo) -> bytes:
-    with archive.extractfile(info) as file:
-        return file.read()
+    file = archive.extractfile(info)
+    return file.read() if file else b''
 
 
 def _read(place: str, read: Callable[[], bytes]) -> bytes:

@@ -5,7 +5,7 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -17,7 +17,8 @@ from tqdm import tqdm
 
 from aesop.errors import UserError
 
-Job, Result = TypeVar('Job'), TypeVar('Result')
+Job = TypeVar('Job')
+Result = TypeVar('Result')
 _AHEAD = 3  # jobs waiting for each process
 
 
@@ -45,7 +46,7 @@ def parallel(
         total: number of jobs, where `jobs` has no length.
         workers: None for one a core; with one, or one job, all is done in this process.
     """
-    if total is None and hasattr(jobs, '__len__'):
+    if total is None and isinstance(jobs, Sized):
         total = len(jobs)
     workers = min(workers or cores(), total or 2)
     with tqdm(desc=title, total=total, unit='image', disable=None if total != 0 else True) as bar:

@@ -63,7 +63,7 @@ class Folder:
         if any(Path(file).is_absolute() or '..' in Path(file).parts for file in self.entries):
             raise UserError(f'{path}: its manifest names files outside of this folder; remove it, and start again')
 
-    def make(self, jobs: Iterable[Job], problems: list[str], title: str, workers: int, total: int) -> set[str]:
+    def make(self, jobs: Iterable[Job], problems: list[str], title: str, workers: int | None, total: int) -> set[str]:
         """Makes what the jobs say, where it is not there yet; the files that are there then. As `parallel` else."""
         given = ((self.path, job, self.entries.get(job.file)) for job in jobs)
         done = set()
@@ -74,7 +74,7 @@ class Folder:
             done.add(entry['file'])
         return done
 
-    def damaged(self, files: list[str], workers: int) -> list[str]:
+    def damaged(self, files: list[str], workers: int | None) -> list[str]:
         """Those of the files that are not any more what was made."""
         given = [(self.path, self.entries[file]) for file in files]
         checked = parallel(_is_intact, given, [], f'{self.path.name}: comparing', workers=workers)

@@ -77,12 +77,12 @@ class DiskCache(Mapping[Path, np.ndarray]):
         self, name: str, folder: str | Path, roots: Iterable[str | Path], stamps: Mapping[Path, Stamp | None]
     ) -> None:
         self.name, self.folder, self.stamps = name, Path(folder), stamps
-        key = sha256(os.fsencode('\n'.join(map(os.path.abspath, roots)))).hexdigest()
+        key = sha256(os.fsencode('\n'.join(os.path.abspath(root) for root in roots))).hexdigest()
         self._index = self.folder / f'{key[:24]}.json'
         self._places: dict[Path, Place] = {}
-        self._array: Path | None = None
-        self._pixels: np.ndarray | None = None
-        self._file: mmap.mmap | None = None
+        self._array = Path()
+        self._pixels: Any = None  # and the file that holds them, once it is mapped
+        self._file: Any = None
         self._begin = 0  # of the pixels in the file
 
     def __len__(self) -> int:
@@ -93,10 +93,9 @@ class DiskCache(Mapping[Path, np.ndarray]):
 
     def __getitem__(self, path: Path) -> np.ndarray:
         offset, (height, width), dtype = self._places[path]
-        if self._pixels is None:
-            self._map()
+        pixels = self._map() if self._pixels is None else self._pixels
         size = height * width * 3 * np.dtype(dtype).itemsize
-        return self._pixels[offset : offset + size].view(dtype).reshape(height, width, 3)
+        return pixels[offset : offset + size].view(dtype).reshape(height, width, 3)
 
     def read_ahead(self, part: np.ndarray) -> None:
         """Has the rows that a part of an image lies in read at once; page by page they would come with far more."""
@@ -148,9 +147,10 @@ class DiskCache(Mapping[Path, np.ndarray]):
     def _sources(self) -> list[Any]:
         return [_VERSION, *([os.path.abspath(path), *(stamp or ())] for path, stamp in self.stamps.items())]
 
-    def _map(self) -> None:
+    def _map(self) -> np.ndarray:
         mapped = np.load(self._array, mmap_mode='r', allow_pickle=False)
         self._pixels, self._file, self._begin = np.asarray(mapped), mapped.base, mapped.offset
+        return self._pixels
 
     def _build(self, read: Read, size: int) -> None:
         self._index.unlink(missing_ok=True)
@@ -191,7 +191,7 @@ class DiskCache(Mapping[Path, np.ndarray]):
                 raise UserError(self._too_full(end, free))
             with open(array, 'r+b') as file:
                 file.seek(offset)
-                file.write(np.ascontiguousarray(image))  # `tofile` does not say what went wrong
+                file.write(np.ascontiguousarray(image).data)  # `tofile` does not say what went wrong
             return offset - start, list(image.shape[:2]), image.dtype.name
 
         found = _each(f'{self.name}: {size / GB:.3g} GB into {self.folder}', list(self.stamps), store)

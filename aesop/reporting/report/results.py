@@ -57,8 +57,9 @@ class Results:
         Raises:
             UserError: its folders are not there.
         """
-        blocks = self.options.datasets.items() if self.options else ()
-        for key, block in blocks:
+        if self.options is None:
+            return None
+        for key, block in self.options.datasets.items():
             if block.get('name', key) == name:
                 plain = {k: v for k, v in block.items() if k not in ('mean', 'std', 'color')}
                 # on_error: what a test with --skip-bad has left out is no mistake here
