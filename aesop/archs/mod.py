@@ -161,4 +161,4 @@ class MOD(nn.Module):
     def route(self, tokens: Tensor) -> Tensor:
         """(N, tokens, C) -> (N, tokens, E), the probabilities of the experts."""
         with in_fp32(tokens):
-            return (tokens.float() @ self.w_gating1).softmax(-1)
+            return (tokens.to(self.w_gating1.dtype) @ self.w_gating1).softmax(-1)

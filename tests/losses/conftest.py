@@ -16,6 +16,12 @@ def pair():
 
 
 @pytest.fixture
+def exact_pair(pair):
+    """The same in float64, for what is deep: processors round float32 differently, and a ReLU or |x| near 0 shows it."""
+    return tuple(image.detach().double().requires_grad_(image.requires_grad) for image in pair)
+
+
+@pytest.fixture
 def matches_reference():
     """Checks a loss and its gradient at `sr` against the row `name` of the reference table."""
 
