@@ -49,7 +49,7 @@ class RefVAE(nn.Module):
     """
 
     inputs: ClassVar[tuple[str, ...]] = ('lq', 'ref', 'noise')
-    no_tiling: ClassVar[bool] = True
+    whole: ClassVar[bool] = True
 
     def __init__(
         self,

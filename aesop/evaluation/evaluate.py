@@ -126,14 +126,14 @@ def solutions_protocol(count: int, metric: Metric) -> dict[str, Any]:
 class Prediction:
     """`model.predict` of a batch, in tiles as `val.tile` and `val.tile_overlap` say, in pixels of the LR image.
 
-    A network that says that it sees an image as a whole (`no_tiling`), or takes more than one image, is not tiled.
+    A network that says that it sees an image as a whole (`whole`), or takes more than one image, is not tiled.
     """
 
     def __init__(self, model: SRModel) -> None:
         self._model, val = model, model.options.val
         net, self._input = model.net_g, model.input_names[0]
-        self._no_tiling = getattr(net, 'no_tiling', False)
-        if self._no_tiling and val.tile:
+        self._whole = getattr(net, 'whole', False)
+        if self._whole and val.tile:
             raise UserError(f'val.tile: {type(net).__name__} sees an image as a whole and cannot be tiled; remove it')
         of_lr, scale = 1, model.options.scale
         if isinstance(net, AutoEncoder):  # what goes in has the size of what comes out
@@ -143,7 +143,7 @@ class Prediction:
 
     def __call__(self, batch: Mapping[str, Any], solutions: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
         alone = sum(name in batch for name in self._model.input_names) == 1
-        if solutions or self._no_tiling or not alone:
+        if solutions or self._whole or not alone:
             return self._model.predict(batch, solutions)
         return {'sr': self._tiled(batch[self._input])}
 

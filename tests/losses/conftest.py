@@ -17,7 +17,7 @@ def pair():
 
 @pytest.fixture
 def exact_pair(pair):
-    """The same in float64, for what is deep: processors round float32 differently, and a ReLU or |x| near 0 shows it."""
+    """The same in float64, for what is deep: processors round float32 differently, which ReLU and |x| show."""
     return tuple(image.detach().double().requires_grad_(image.requires_grad) for image in pair)
 
 

@@ -19,7 +19,7 @@ from aesop.registry import ARCHS, DATASETS, LOSSES, METRICS, MODELS
 class TinyReferenceVAE(nn.Module):
     inputs = ('lq', 'ref', 'noise')
     noise_shape = (4,)
-    no_tiling = True
+    whole = True
 
     def __init__(self, width: int = 8, scale: int = 4) -> None:
         super().__init__()
