@@ -1,7 +1,7 @@
 """Everything at once, for a machine that is at hand for a few minutes, above all one with a GPU.
 
 Each part is a benchmark of its own in a process of its own. Its table and raw numbers go to OUTPUT/PART.md and
-PART.json, and what became of all parts to OUTPUT/all.md. The same command goes on where it was stopped: a part that was
+PART.json, and what became of all parts to OUTPUT/all.md. The same command resumes where it stopped: a part that was
 measured on this machine is not measured again, and none is begun when `--seconds` are over. What is most wanted comes
 first, and what takes minutes to compile last. `--small` makes every part small enough for a CPU, to try out the suite
 itself; that is the default where there is no GPU.
@@ -43,7 +43,7 @@ class Part:
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     on_gpu = torch.cuda.is_available()
-    parser.add_argument('--seconds', type=float, default=540, help='none is begun after so many; default: 540')
+    parser.add_argument('--seconds', type=float, default=540, help='no part is started after this time; default: 540')
     parser.add_argument('--small', action='store_true', default=not on_gpu, help='the default without a GPU')
     parser.add_argument('--only', nargs='+', metavar='PART', help='these parts alone')
     parser.add_argument('--list', action='store_true', help='print the names of the parts and the commands')

@@ -1,7 +1,7 @@
-"""A minute of real training that is stopped and goes on, beside one that was left alone: the same bits?
+"""A minute of real training that is stopped and resumed, beside one that was not: the same bits?
 
 The demo's AESOP recipe on scikit-image's photographs, by the whole loop of `aesop train`: loader,
-step, EMA, logs, validation, states. `interrupted` gets SIGUSR1 after a quarter of the time, saves, and goes on with
+step, EMA, logs, validation, states. `interrupted` gets SIGUSR1 after a quarter of the time, saves, and continues with
 `--auto_resume` in another process to twice the iteration that it was stopped at; `left alone` runs to there at once.
 `again` is run where these differ, as they may on a GPU, whose convolutions add up in an order of their own: it shows
 how far two runs without an interruption are apart.

@@ -22,7 +22,7 @@ FULL = tuple(getattr(errno, name) for name in ('ENOSPC', 'EDQUOT') if hasattr(er
 NO_MEMORY = ("can't allocate memory", 'out of memory')  # what PyTorch says on CPUs and GPUs
 SMALLER = (
     'In training lower the batch or the patch, or see docs/speed.md; elsewhere take tiles or fewer workers. '
-    '--auto_resume goes on from the last state'
+    '--auto_resume continues from the last state'
 )
 AGAIN = 'run the same command again to resume'
 
@@ -30,7 +30,7 @@ AGAIN = 'run the same command again to resume'
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command that the arguments (default: those of the process) name; returns the exit code.
 
-    0 done; 1 the run cannot go on; 2 the user's input is wrong; 3 stopped by a signal, the same command goes on. The
+    0 done; 1 the run cannot continue; 2 the user's input is wrong; 3 stopped by a signal, the same command resumes. The
     last three come with a sentence on stderr; anything else raises.
     """
     parser = build_parser()
@@ -84,7 +84,7 @@ def exit_code(name: str, work: Callable[[], int | None]) -> int:
         if not (isinstance(error, MemoryError) or any(told in str(error) for told in NO_MEMORY)):
             raise
         what = str(error).strip().partition('\n')[0] or 'MemoryError'
-        problems, code = [f'the memory does not suffice ({what}). {SMALLER}'], FAILED
+        problems, code = [f'out of memory ({what}). {SMALLER}'], FAILED
     except OSError as error:
         if error.filename is None and error.errno not in FULL:
             raise

@@ -1,6 +1,6 @@
 """Download the published weights, and verify them.
 
-A download that was cut short goes on where it stopped. A file gets its name only when it is whole, has the published
+A download that was cut short continues where it stopped. A file gets its name only when it is whole, has the published
 hash (where one is known) and opens.
 """
 

@@ -4,7 +4,7 @@ aesop prepare --dry-run                                    what there is: size, 
 aesop prepare NAME ... [--scale 4] [--root datasets]
 aesop prepare NAME ... --from FOLDER_OR_ARCHIVE ...        (downloads nothing)
 
-The same command goes on where it was interrupted, makes again what is missing or damaged, and adds other scales.
+The same command continues where it was interrupted, makes again what is missing or damaged, and adds other scales.
 """
 
 import argparse

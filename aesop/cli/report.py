@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--crop', type=int, metavar='SIDE', help='show the middle SIDE pixels of each image instead')
     parser.add_argument('--quality', type=int, help="WebP's, 1 to 100; default: lossless if the limit allows, else 90")
     parser.add_argument('--limit-mb', type=float, default=60, help='of all pictures; more are left out; default: 60')
-    parser.add_argument('--images', type=int, help='at most so many of each data set; default: all')
+    parser.add_argument('--images', type=int, help='at most this many of each data set; default: all')
 
 
 def run(args: argparse.Namespace) -> None:

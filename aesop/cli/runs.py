@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def start(args: argparse.Namespace, work: Callable[[argparse.Namespace], int]) -> int:
-    """Does the work of one rank. What all ranks meet is told by one; of another error each says which rank it is."""
+    """Does the work of one rank. An error of all ranks is reported by one; any other names its rank."""
     from aesop.run.logs import console
     from aesop.utils import distributed
 

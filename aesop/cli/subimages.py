@@ -5,7 +5,7 @@ aesop subimages FOLDER OUT [--crop-size 480] [--step 240] [--thresh-size 0]
 The squares of 0001.png are 0001_s001.png, 0001_s002.png, ... row by row; their pixels are those of the image. At the
 right and the bottom another one is cut flush with the border where more than `thresh-size` pixels are left. For LR
 images at 1/4: --crop-size 120 --step 60 (and --strip x4 where they are called 0001x4.png). OUT/meta_info.txt lists all.
-The same command goes on where it was interrupted.
+The same command continues where it was interrupted.
 """
 
 import argparse

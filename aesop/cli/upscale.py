@@ -3,7 +3,7 @@
 aesop upscale INPUT -o OUTPUT --weights FILE
 
 The network is recognised by its weights. Images that cannot be upscaled are listed at the end, with exit code 2; all
-others are done. The same command goes on where it was stopped.
+others are done. The same command continues where it was stopped.
 """
 
 import argparse

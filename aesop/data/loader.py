@@ -22,13 +22,13 @@ Batch = dict[str, Any]  # stacked (N, C, H, W) tensors, and lists of N names
 
 CPU = torch.device('cpu')
 SHARED_MEMORY = (
-    'the data workers hand batches over in shared memory, and that does not suffice here ({}): set '
+    'the data workers hand batches over in shared memory, of which there is too little here ({}): set '
     '`num_worker_per_gpu: 0`, or start the container with more of it (docker run --shm-size=8g, or --ipc=host)'
 )
 
 
 class Loader:
-    """A DataLoader whose workers tell a user's mistake as the sentence it is, without their traceback around it.
+    """A DataLoader whose workers pass on a UserError as it is, without a worker's traceback around it.
 
     Workers hand over images as bytes; what comes out are the floats of `dataset[n]`, stacked, on `device`. On a GPU the
     next batch is copied and finished while the current one is computed with.
@@ -40,7 +40,7 @@ class Loader:
             dataset.open()  # before there are workers: they share what was opened
         self._num_workers = num_workers
         self._loader = DataLoader(
-            _Telling(dataset),
+            _UserErrorsAsValues(dataset),
             num_workers=num_workers,
             collate_fn=_collate,
             worker_init_fn=_init_worker,
@@ -90,8 +90,8 @@ class Loader:
                 raise UserError(SHARED_MEMORY.format('a worker was ended by signal 7')) from error
             if signals:
                 raise RunEnded(
-                    f'a data worker was killed (signal {min(signals)}), most often because the memory did not suffice: '
-                    'lower num_worker_per_gpu or the batch size; --auto_resume goes on from the last state'
+                    f'a data worker was killed (signal {min(signals)}), most often because memory ran out: '
+                    'lower num_worker_per_gpu or the batch size; --auto_resume continues from the last state'
                 ) from error
             raise
 
@@ -156,8 +156,8 @@ def train_loader(
     """The batches of iterations `start_iter` (0-based) to `total_iter` - 1.
 
     Iteration i of a rank holds the `batch_size` samples from n = (i * world_size + rank) * batch_size on, so a resumed
-    run goes on as the uninterrupted one would have. Where the number of ranks or the batch size has changed since the
-    run began, `start_sample` says from which n on it goes on.
+    run continues as the uninterrupted one would have. Where the number of ranks or the batch size has changed since the
+    run began, `start_sample` says from which n on it continues.
 
     Args:
         dataset: gives a sample for any n >= 0, all of one size: one with `gt_size`.
@@ -196,7 +196,7 @@ class _Batches:
             yield range(first, first + self.batch_size)
 
 
-class _Telling(Dataset):
+class _UserErrorsAsValues(Dataset):
     """Hands a UserError over as a value: raised in a worker, it would reach the user wrapped in a traceback."""
 
     def __init__(self, dataset: Any) -> None:

@@ -65,7 +65,7 @@ def build_metrics(
     """The metrics of each `datasets.<name>`, by the names the user gave, on `device`; equal ones are built once.
 
     Args:
-        missing: gets, for each of the data sets, the metrics that cannot be had here and why; None raises that.
+        missing: gets, for each of the data sets, the metrics that are not available here and why; None raises that.
     """
     built: dict[str, Metric | Unavailable] = {}
     metrics: dict[str, Metrics] = {}
@@ -314,7 +314,7 @@ class _Evaluator:
         return records
 
     def _note(self, may_wait: int) -> None:
-        """Notes the batches whose images are on the disk as done; waits while more than so many are not."""
+        """Notes the batches whose images are on the disk as done; waits while too many are not."""
         while self._unsaved and (
             len(self._unsaved) > may_wait or all(future.done() for future in self._unsaved[0][-1])
         ):
@@ -325,7 +325,7 @@ class _Evaluator:
                 except UserError as error:
                     if self._journal is not None:
                         raise
-                    logger.error('%s; training goes on without it', error)  # a full disk is no reason to lose the run
+                    logger.error('%s; training continues without it', error)  # a full disk is no reason to lose the run
             if self._journal:
                 self._journal.write(self._key, start, records)
 
@@ -401,7 +401,7 @@ def _of_one_size(samples: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]
 
 
 def _scores(metric: Metric, quantities: Mapping[str, Any]) -> list[Tensor]:
-    """One after the other where the memory does not suffice for all."""
+    """One after the other if memory runs out."""
     images = {name: quantities[name] for name in ('sr', *metric.needs) if name in quantities}
     count, (height, width) = len(images['sr']), images['sr'].shape[-2:]
     try:
@@ -416,7 +416,7 @@ def _scores(metric: Metric, quantities: Mapping[str, Any]) -> list[Tensor]:
     if count > 1:
         parts = ({name: image[n : n + 1] for name, image in images.items()} for n in range(count))
         return [score for part in parts for score in _scores(metric, part)]
-    raise UserError(f'the memory does not suffice to measure an image of {width}x{height} pixels')
+    raise UserError(f'there is not enough memory to measure an image of {width}x{height} pixels')
 
 
 def _shortened(failed: dict[str, str]) -> str:

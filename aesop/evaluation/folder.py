@@ -1,7 +1,7 @@
 """Measures images that any method has made, by the same metrics and with the same result files as `aesop test`.
 
 An image belongs to the ground truth of its name; behind that name may stand what methods add to it: x4, _SR, -out, the
-method's own name. Where that leaves a choice, it is told. Without ground truths only metrics that need none are
+method's own name. Ambiguities are reported. Without ground truths only metrics that need none are
 measured. Writes results/NAME/ (metrics.json, .csv, .md and, as PNG, the images).
 """
 

@@ -1,4 +1,4 @@
-"""What of an evaluation is done, so that an interrupted one goes on: a small file for each batch."""
+"""What of an evaluation is done, so that an interrupted one continues: a small file for each batch."""
 
 import hashlib
 import json

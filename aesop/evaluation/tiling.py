@@ -38,7 +38,7 @@ def tiled(
             window's side, as `overlap`; then the windows of all tiles lie as in the whole image.
         overlap: pixels of `lq` around a tile.
         batch: tiles of equal size that `predict` gets at a time, those of the N images counted.
-        progress: is told of the pixels of `lq` that each call of `predict` has finished.
+        progress: called with the number of pixels of `lq` that each call of `predict` has finished.
     """
     h, w = lq.shape[-2:]
     if max(h, w) <= tile:
@@ -73,14 +73,14 @@ def around(start: int, tile: int, overlap: int, side: int) -> range:
 
 
 class TiledPrediction:
-    """`predict` in tiles; where the memory does not suffice, in tiles of half the side, from then on.
+    """`predict` in tiles; if memory runs out, in tiles of half the side, from then on.
 
     Args:
         predict, scale: see `tiled`.
         tile: side of a tile; None: whole images, as long as they fit.
         overlap: pixels around a tile.
         multiple: `tile` and `overlap` are rounded up to multiples of it: the side of a network's windows.
-        batch, progress: see `tiled`. Where the memory does not suffice, there is no batch any more.
+        batch, progress: see `tiled`. If memory runs out, there is no batch any more.
         blend: pixels of a border in which neighbouring tiles fade into each other (`blended`); 0: none.
     """
 
@@ -108,7 +108,7 @@ class TiledPrediction:
             then: what becomes of each tile's prediction, e.g. 8 bits, so that the whole takes less memory.
 
         Raises:
-            UserError: the memory does not suffice for the smallest tile.
+            UserError: there is not enough memory for the smallest tile.
         """
         predict = self._predict if then is None else lambda x: then(self._predict(x))
         while True:
@@ -123,16 +123,16 @@ class TiledPrediction:
     def _halve(self, tile: int) -> None:
         torch.cuda.empty_cache()  # without effect where there is no GPU
         if self.batch > 1:
-            logger.warning('the memory does not suffice for %d tiles at a time: going on with one', self.batch)
+            logger.warning('there is not enough memory for %d tiles at a time: continuing with one', self.batch)
             self.batch = 1
             return
         half = self._rounded(-(-tile // 2))
         if half >= tile or half < SMALLEST:
             raise UserError(
-                f'the memory does not suffice for tiles of {tile} pixels with {self.overlap} around them; '
+                f'there is not enough memory for tiles of {tile} pixels with {self.overlap} around them; '
                 'lower val.tile_overlap (or --overlap), or free memory on the device'
             )
-        logger.warning('the memory does not suffice for tiles of %d pixels: going on with %d', tile, half)
+        logger.warning('there is not enough memory for tiles of %d pixels: continuing with %d', tile, half)
         self.tile = half
 
     def _rounded(self, side: int) -> int:

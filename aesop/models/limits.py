@@ -25,7 +25,7 @@ def memory() -> int | None:
     except (AttributeError, ValueError, OSError):  # no Unix
         return None
     for file in CONTAINER:
-        with suppress(OSError, ValueError):  # there is no such file, or it says `max`
+        with suppress(OSError, ValueError):  # the file is missing or says `max`
             most.append(int(Path(file).read_text()))
     return max([min(most), *(gpu_memory(number) for number in range(torch.cuda.device_count()))])
 

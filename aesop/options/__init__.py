@@ -1,4 +1,4 @@
-"""Options: YAML with `base:` and overrides -> one validated, read-only object. Every mistake is told at once."""
+"""Options: YAML with `base:` and overrides -> one validated, read-only object. Every mistake is reported at once."""
 
 import copy
 import logging

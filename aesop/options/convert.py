@@ -1,6 +1,6 @@
 """Option files of BasicSR, Real-ESRGAN and traiNNer-redux as option files of this project.
 
-Most of BasicSR's and Real-ESRGAN's keys mean the same here (`load_options` reads their files); what is left is told by
+Most of BasicSR's and Real-ESRGAN's keys mean the same here (`load_options` reads their files); the rest is reported by
 the tables below. The keys are those of https://github.com/XPixelGroup/BasicSR, https://github.com/xinntao/Real-ESRGAN
 and https://github.com/the-database/traiNNer-redux.
 """
@@ -105,7 +105,7 @@ DROPPED = {  # keys that need nothing here, and why
     'val.metrics_enabled': 'metrics are measured where val.metrics names some',
     'logger.save_checkpoint_format': 'a training writes .pth; `aesop export` and `aesop publish` write safetensors',
     'logger.save_latest_freq': 'the newest state is always kept',
-    'path.strict_resume': 'a state that does not fit is told',
+    'path.strict_resume': 'a state that does not fit is reported',
     'use_amp': None,  # told by runtime.precision
     'amp_bf16': None,
 }
@@ -276,7 +276,7 @@ def _augmentations(this: Conversion, place: str, block: Block) -> None:
         return
     chances = {name: round(share / sum(shares), 4) for name, share in zip(names, shares)}
     for name in sorted(chances.keys() - {*AUGMENTATIONS, 'none'}):
-        this.without.append(f'{place}.moa_augs {name}: there is no such augmentation here')
+        this.without.append(f'{place}.moa_augs {name}: this augmentation does not exist here')
     chances = {name: chance for name, chance in chances.items() if name in AUGMENTATIONS}
     inner = {key: value for key, value in block.items() if key not in LOADER}
     kept = {key: block[key] for key in LOADER if key in block}
@@ -369,7 +369,7 @@ UNKNOWN = re.compile(r'unknown key|has no (such )?argument|would ignore it')
 
 
 def _drop_unknown(this: Conversion) -> None:
-    """Takes away what is not known here, until the rest is read; what is not accepted stays, and is told."""
+    """Takes away what is not known here, until the rest is read; what is not accepted stays, and is reported."""
     for _ in range(50):
         try:
             load_options(this.options)

@@ -42,7 +42,7 @@ def import_plugins(data: dict[str, Any]) -> Iterator[Problem]:
     """Imports the modules that `plugins` names, so that their parts are registered."""
     plugins = data.get('plugins')
     for registry in (ARCHS, LOSSES, MODELS, DATASETS, METRICS) if plugins else ():
-        registry.names()  # ours come first, so that a plugin which takes one of their names is the one that is told
+        registry.names()  # ours come first, so that a plugin which takes one of their names is the one reported
     for i, name in enumerate(plugins if isinstance(plugins, list) else []):
         if isinstance(name, str) and re.fullmatch(r'\w+(\.\w+)*', name):
             try:

@@ -14,7 +14,7 @@ KINDS = {'Network': ARCHS, 'Loss': LOSSES, 'Metric': METRICS, 'Dataset': DATASET
 INTRO = """# Option files
 <!-- Written by `aesop options --docs`; the descriptions are in aesop/options/schema.py. -->
 
-One YAML file describes one run. Everything in it is checked before the run starts, and all mistakes are told at once,
+One YAML file describes one run. It is checked as a whole before the run starts, and all mistakes are reported together,
 with file, line and key. `aesop options FILE` prints what a file comes to and where each value was written.
 
 - `base: other.yml` (or a list) starts from other files, relative to this one. Blocks are completed key by key; a block

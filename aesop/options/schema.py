@@ -334,7 +334,7 @@ class Val(Block):
     val_start_iter: Count = Field(default=0, description='First iteration that is validated.')
     patience: Positive | None = Field(
         default=None,
-        description='End the run after so many validations in a row without a better first metric on the first set; '
+        description='End the run after this many validations in a row without a better first metric on the first set; '
         'default: never.',
     )
     save_img: bool = Field(default=False, description='Write the images.')
@@ -375,7 +375,7 @@ class Wandb(Block):
 
 
 class Logger(Block):
-    """What is told and kept during training."""
+    """What is logged and kept during training."""
 
     print_freq: Positive = Field(default=100, description='Iterations between two log lines.')
     save_checkpoint_freq: Positive = Field(default=5000, description='Iterations between two checkpoints.')

@@ -83,7 +83,7 @@ def read(source: str | os.PathLike | Mapping, overrides: Sequence[str], report: 
     Args:
         source: path of a YAML file, or what such a file holds.
         overrides: 'a.b=value' or 'a:b=value' (the last key is set to the value, whatever stood there).
-        report: is told of every mistake that does not stop the reading; a file that cannot be read raises UserError.
+        report: called with every mistake that does not stop the reading; a file that cannot be read raises UserError.
     """
     reader = _Reader(report)
     if isinstance(source, Mapping):

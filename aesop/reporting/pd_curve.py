@@ -91,7 +91,7 @@ def measure(
     bar = tqdm(total=steps * len(ends), unit='network', disable=None)
     for method, options, datasets, start, end in prepared:
         model = build_model(options, device)
-        missing: dict[str, dict[str, str]] = {}  # which is told; the others go on
+        missing: dict[str, dict[str, str]] = {}  # reported; the others continue
         metrics = build_metrics(options, datasets, device, missing)
         made[method] = _made(options, datasets, ends[method], metrics, missing, device)
         goes_on = earlier[1].get(method, {}).get('evaluation') == made[method]['evaluation']

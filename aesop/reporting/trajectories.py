@@ -20,7 +20,7 @@ def read_losses(run: str | Path) -> dict[str, Curve]:
     """Every loss term in `train.jsonl` of `experiments/<name>`, as it was logged: weighted.
 
     Raises:
-        UserError: the folder holds no such file, or one without losses.
+        UserError: the folder has no such file, or it holds no losses.
     """
     path = Path(run) / 'train.jsonl'
     losses: dict[str, Curve] = {}
@@ -73,7 +73,7 @@ def draw_trajectories(runs: Mapping[str, Mapping[str, Curve]], stem: str | Path,
     Args:
         runs: what `trajectories` gives, by the run's name.
         stem: `<stem>.png`, `.pdf` and `.csv` are written.
-        smooth: running mean over so many logged values; the values themselves are drawn faintly.
+        smooth: length of the running mean, in logged values; the values themselves are drawn faintly.
     """
     rows = []
     with drawing() as pyplot:

@@ -33,7 +33,7 @@ def wavelet(sr: Tensor, lq: Tensor) -> Tensor:
 
 
 def coarse(x: Tensor, levels: int = LEVELS) -> Tensor:
-    """What is left of (N, C, H, W) after so many levels of an undecimated wavelet decomposition (à trous, binomial)."""
+    """The rest of (N, C, H, W) after this many levels of an undecimated wavelet decomposition (à trous, binomial)."""
     taps = x.new_tensor([0.25, 0.5, 0.25])
     channels = x.shape[1]
     for level in range(levels):

@@ -41,7 +41,7 @@ def export(net: Any, path: Path, block: Mapping[str, Any] | None = None) -> floa
         The largest absolute difference between the outputs of the file and of `net`.
 
     Raises:
-        UserError: no such format, a package is missing, the format cannot hold the network, or the outputs differ.
+        UserError: unknown format, a package is missing, the format cannot hold the network, or the outputs differ.
     """
     if path.suffix not in FORMATS:
         raise UserError(f'{path}: the end of the name says the format: {", ".join(FORMATS)}')

@@ -206,7 +206,7 @@ def run(upscaler: Upscaler, jobs: list[Job], outcome: Outcome, quality: int) -> 
     """Upscales all images that can be; what becomes of each is added to `outcome`.
 
     Raises:
-        UserError: no more results can be written (the disk is full), or the memory does not suffice.
+        UserError: no more results can be written (the disk is full), or memory ran out.
     """
     pixels = {job.source: job.pixels for job in jobs}
     targets = {job.source: job.target for job in jobs}
@@ -233,7 +233,7 @@ def run(upscaler: Upscaler, jobs: list[Job], outcome: Outcome, quality: int) -> 
                         result = levels_of(sr, photo, target.suffix)
                         results.submit(targets[photo.path], photo, _write, result, quality)
                 finished += sum(pixels[photo.path] for photo in group)
-                bar.update(finished - bar.n)  # tiles are counted already, some twice if the memory did not suffice
+                bar.update(finished - bar.n)  # tiles are counted already, some twice if memory ran out
         except BaseException:
             readers.shutdown(wait=False, cancel_futures=True)
             raise

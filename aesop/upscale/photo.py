@@ -191,7 +191,7 @@ def _alpha_rows(alpha: np.ndarray, scale: int, top: int, bottom: int, dtype: Any
 
 
 def _profile(photo: Photo, channels: int, path: Path) -> bytes | None:
-    """The ICC profile, where it is for images of so many channels of colour."""
+    """The ICC profile, where it is for images with this many colour channels."""
     if photo.icc and not _fits(photo.icc, channels):
         logger.warning('%s: its ICC profile is for other colours than %s, and is left out', photo.path, path.name)
         return None
@@ -199,7 +199,7 @@ def _profile(photo: Photo, channels: int, path: Path) -> bytes | None:
 
 
 def _fits(icc: bytes | None, channels: int) -> bool:
-    """Whether a profile is for images of so many channels: its header names the colour space."""
+    """Whether a profile is for images with this many channels: its header names the colour space."""
     return bool(icc) and icc[16:20] == (b'GRAY' if channels == 1 else b'RGB ')
 
 

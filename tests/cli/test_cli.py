@@ -74,11 +74,11 @@ def test_completion_is_asked_for_by_the_environment(monkeypatch):
         (RunEnded('it diverged'), 1, 'x.py: it diverged\n'),
         (KeyboardInterrupt(), 3, 'x.py: interrupted; run the same command again to resume\n'),
         (OSError(28, 'No space left on device', 'a.png'), 2, 'x.py: a.png: No space left on device; make room on'),
-        (MemoryError(), 1, 'x.py: the memory does not suffice (MemoryError). In training lower the batch'),
+        (MemoryError(), 1, 'x.py: out of memory (MemoryError). In training lower the batch'),
         (
             RuntimeError("DefaultCPUAllocator: can't allocate memory: 8 bytes\nmore"),
             1,
-            'x.py: the memory does not suffice (',
+            'x.py: out of memory (',
         ),
         (PermissionError(13, 'Permission denied', 'a.png'), 2, 'x.py: a.png: Permission denied\n'),
     ],

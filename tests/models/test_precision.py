@@ -144,7 +144,7 @@ def test_validation_is_in_fp32_unless_asked():
     wanted, same, rounded = (model.predict(lq) for model in models)
     assert torch.equal(wanted, same)
     assert 0 < (wanted - rounded).abs().max() < 0.01 * wanted.abs().max()
-    models[1].step(next(batches(1)), 1)  # training goes on in its own precision
+    models[1].step(next(batches(1)), 1)  # training continues in its own precision
     assert models[1].precision.dtype == torch.bfloat16
 
 

@@ -1,4 +1,4 @@
-"""Checkpoints that are written while training goes on."""
+"""Checkpoints that are written while training continues."""
 
 import threading
 
@@ -42,7 +42,7 @@ def test_a_full_disk_is_told_and_tried_again_and_what_nothing_replaces_is_made_u
     checkpointer.enqueue(disk.write('best'))
     checkpointer.save(disk.write('state 1'))
     assert str(checkpointer.wait()) == 'no space'
-    assert caplog.text.count('no space') == 2 and 'training goes on' in caplog.text
+    assert caplog.text.count('no space') == 2 and 'training continues' in caplog.text
     assert not checkpointer.should_retry()
     monkeypatch.setattr(module, 'RETRY', -1)
     assert checkpointer.should_retry()

@@ -6,7 +6,7 @@ aesop plot pd-curve --add figures/pd.csv figures/pd_swinir.csv -x psnr -y dists 
 
 The data sets and metrics are those of the option file, a network in it is that of all its curves; curves of other
 networks come from the tables of earlier runs. Writes OUT.csv with all points, after each network, OUT.json with how
-they were made, and for each data set OUT_NAME.png and .pdf. With --resume an interrupted run goes on.
+they were made, and for each data set OUT_NAME.png and .pdf. With --resume an interrupted run continues.
 """
 
 import argparse
@@ -61,7 +61,7 @@ def draw(args: argparse.Namespace) -> list[Path]:
         raise UserError(f'--add: there is a curve {", ".join(sorted(both))} already; give the new one another name')
     marks = [name for name in args.published if find(name)]  # tells of unknown names before the long work
     points = list(added)
-    Path(args.output).parent.mkdir(parents=True, exist_ok=True)  # what keeps it from that is told before the long work
+    Path(args.output).parent.mkdir(parents=True, exist_ok=True)  # fails before the long work if it must
     if args.opt:
         device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
         ends = {name: (psnr, perceptual) for name, psnr, perceptual in args.curve}

@@ -91,7 +91,7 @@ class CropDataset(ImageDataset):
             raise UserError(problem)
 
     def passes_over(self, count: int) -> bool:
-        """Whether training goes on although so many images cannot be used."""
+        """Whether training continues although this many images cannot be used."""
         return self._skips() and count <= self._most_skipped()
 
     @abstractmethod

@@ -61,7 +61,7 @@ def blur(
 
 
 def line(length: float, angle: float) -> np.ndarray:
-    """Kernel of a straight motion of so many pixels; sums to 1."""
+    """Kernel of a straight motion of this many pixels; sums to 1."""
     radius = max(1, math.ceil(length / 2))
     across, along = np.mgrid[-radius : radius + 1, -radius : radius + 1]
     along, across = (

@@ -99,7 +99,7 @@ def describe(dataset: ImageDataset, most: int | None = None) -> str:
     """How many images there are, of what sizes and kinds, as their first bytes tell.
 
     Args:
-        most: look at so many of them, evenly spread.
+        most: look at this many of them, evenly spread.
     """
     items = dataset.items[:: max(1, math.ceil(len(dataset.items) / (most or math.inf)))]
     parts = []

@@ -21,7 +21,7 @@ def list_images(root: str | Path) -> list[Path]:
     """The images that meta_info.txt names, in its order.
 
     Raises:
-        UserError: this is no such LMDB.
+        UserError: this is not an LMDB of images.
     """
     root = Path(root)
     if root.suffix != '.lmdb':
@@ -47,7 +47,7 @@ def read_bytes(path: Path) -> bytes:
     except lmdb.Error as error:
         raise UserError(f'{path}: the LMDB is damaged ({error}); {_ANEW}') from None
     if value is None:
-        raise UserError(f'{path}: the LMDB holds no such image, though it is listed; {_ANEW}')
+        raise UserError(f'{path}: the LMDB lists this image but does not contain it; {_ANEW}')
     return value
 
 

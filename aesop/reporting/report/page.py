@@ -40,7 +40,7 @@ def build_page(
         ae: the pretrained auto-encoder, for maps of L_AESOP.
 
     Raises:
-        UserError: a published column has no such name; an image cannot be used.
+        UserError: a published column is unknown; an image cannot be used.
     """
     if taken := [result.name for result in results if result.name in OWN]:
         raise UserError(f'a result is called {taken[0]}, which the page calls something else; give it another `name`')

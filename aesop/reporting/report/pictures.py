@@ -31,10 +31,10 @@ class Format:
 
     Attributes:
         max_side: longer sides are scaled down to it, in pixels.
-        crop: show only the middle square of so many pixels, None shows all.
+        crop: show only the middle square of this many pixels, None shows all.
         quality: WebP's, 1 to 100; None is lossless as long as `limit` allows, else FALLBACK.
         limit: bytes of all pictures together; images beyond it are left out.
-        images: at most so many of each data set.
+        images: at most this many of each data set.
     """
 
     max_side: int = 1024
