@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the wheel and uses it as somebody else would: in an empty folder, without this checkout.
+# Builds the sdist, of that the wheel, and uses it as somebody else would: in an empty folder, without this checkout.
 #
 #     scripts/try_wheel.sh [PYTHON]     PYTHON has the dependencies; default: .venv/bin/python
 set -euo pipefail
@@ -15,7 +15,8 @@ mkdir "$folder/source" "$folder/empty"
 cd "$root"
 git ls-files -z --cached --others --exclude-standard | tar --null --ignore-failed-read -T - -cf - 2>/dev/null \
     | tar -xf - -C "$folder/source"
-"$python" -m pip wheel --quiet --no-deps --no-build-isolation -w "$folder" "$folder/source"
+(cd "$folder/source" && "$python" -c "from setuptools import build_meta; build_meta.build_sdist('$folder')" > /dev/null 2>&1)
+"$python" -m pip wheel --quiet --no-deps --no-build-isolation -w "$folder" "$folder"/aesop_sr-*.tar.gz
 
 # A bare environment that borrows the dependencies, but not this package, which may be installed there as editable.
 "$python" -m venv --without-pip "$folder/venv"
