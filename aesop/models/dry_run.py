@@ -145,11 +145,13 @@ class _DryRun:
         except DataDependent:
             return
 
-    def _weigh(self, nets: Mapping[str, nn.Module], losses: Sequence[nn.Module]) -> None:
+    def _weigh(self, nets: Mapping[str, nn.Module], losses: Sequence[Any]) -> None:
         average = [nets['g']] if 'g' in nets and self.options.training.ema_decay else []
         trained = [p for net in nets.values() for p in net.parameters()]
         self.weights = sum(p.nbytes * (TRAINED if p.requires_grad else 1) for p in trained)
-        self.weights += sum(p.nbytes for net in (*average, *losses) for p in net.parameters())
+        self.weights += sum(
+            p.nbytes for net in (*average, *losses) if isinstance(net, nn.Module) for p in net.parameters()
+        )
 
     def memory(self) -> tuple[int, int]:
         """Bytes that a training step takes at least: of weights with gradients, optimiser and average; and of what the

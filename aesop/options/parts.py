@@ -106,7 +106,7 @@ def _check_values(key: Key, block: dict[str, Any]) -> Iterator[Problem]:
     try:
         Optimizer.registry.get(block['type'])([torch.zeros(1, requires_grad=True)], **arguments)
     except (TypeError, ValueError) as error:
-        yield key, f'{block["type"]} refuses its arguments: {error}'
+        yield key, f'{block["type"]} does not accept its arguments: {error}'
     except RuntimeError:  # a matter of the device
         pass
 

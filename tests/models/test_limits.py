@@ -24,7 +24,7 @@ SWIN = '{type: SwinIR, window_size: 4, img_size: 8, depths: [1], num_heads: [2],
     ('change', 'told'),
     [
         ('network_g.num_feat=2147483648', 'num_feat: must be at most 100,000'),
-        ('network_g.num_feat=90000', 'network_g: its weights take with gradients and optimiser more than .* GB, and'),
+        ('network_g.num_feat=90000', 'network_g: its weights take with gradients and optimiser more than .* GB, but'),
         ('network_g.num_block=1000000000', 'num_block: must be at most 100,000'),
         (f'network_g={SWIN}, mlp_ratio: 1e9}}', 'network_g: its weights take .* more than .* GB, but this machine has'),
         (f'network_g={SWIN}, mlp_ratio: 1e300}}', 'network_g: SwinIR cannot be built'),

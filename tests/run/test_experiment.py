@@ -131,7 +131,7 @@ def test_resuming_with_another_network_is_refused_and_loses_nothing(folder, opti
     before = sorted(path.name for path in folder.glob('experiments/tiny/*/*'))
     options['network_g']['num_feat'] = 12
     assert train(options, '--auto_resume') == 2
-    assert 'another network' in capsys.readouterr().err
+    assert 'a different network' in capsys.readouterr().err
     assert sorted(path.name for path in folder.glob('experiments/tiny/*/*')) == before
 
 

@@ -124,8 +124,8 @@ MISTAKES = {
     'an unknown loss': (has('train.pixel_opt.type', 'L1Los'), 'train.pixel_opt.type', 'Did you mean "L1Loss"?'),
     'an unknown optimiser': (has('train.optim_g.type', 'Adm'), 'train.optim_g.type', 'Did you mean "Adam"?'),
     'an unknown schedule': (has('train.scheduler', {'type': 'MultiStep'}), 'train.scheduler', '"MultiStepLR"?'),
-    'an unknown metric': (has('val.metrics.psnr.type', 'pnsr'), 'val.metrics.psnr.type', 'no metric "pnsr"'),
-    'an unknown data set': (has('datasets.val.type', 'Folder'), 'datasets.val.type', 'no dataset "Folder"'),
+    'an unknown metric': (has('val.metrics.psnr.type', 'pnsr'), 'val.metrics.psnr.type', 'unknown metric "pnsr"'),
+    'an unknown data set': (has('datasets.val.type', 'Folder'), 'datasets.val.type', 'unknown dataset "Folder"'),
     'a scale the network lacks': (has('scale', 2), 'network_g', 'scale: 2'),
     'a patch that is no multiple': (has('datasets.train.gt_size', 30), 'datasets.train.gt_size', 'multiple'),
     'a GAN without discriminator': (has('model_type', 'ESRGANModel'), 'network_d'),
@@ -147,7 +147,7 @@ MISTAKES = {
     'an image under the crop': (
         image(lambda p: save_image(p, np.zeros((20, 40, 3), np.uint8))), 'train/3.png', '20x40', 'gt_size',
     ),
-    'an image cut off': (image(lambda p: p.write_bytes(p.read_bytes()[:-100])), 'train/3.png', 'cut off'),
+    'an image cut off': (image(lambda p: p.write_bytes(p.read_bytes()[:-100])), 'train/3.png', 'truncated'),
     'an empty image': (image(lambda p: p.write_bytes(b'')), 'train/3.png', 'cannot be read as an image'),
     'text named .png': (image(lambda p: p.write_text('hello\n')), 'train/3.png', 'cannot be read as an image'),
     'a pair of another scale': (
@@ -176,10 +176,10 @@ MISTAKES = {
     ),
     # states
     'a state of another width': (
-        resumes(network_g={**G, 'num_feat': 12}), 'other.state', 'another network', '12x3x3x3', 'pretrain_network_g',
+        resumes(network_g={**G, 'num_feat': 12}), 'other.state', 'belongs to another run', '12x3x3x3', 'pretrain_network_g',
     ),
-    'a state without average': (resumes(train__ema_decay=0), 'other.state', 'net_g_ema', 'of another run'),
-    'a state of the other stage': (resumes(model_type='AEModel', network_g=AE), 'another network', 'encoder.0.0'),
+    'a state without average': (resumes(train__ema_decay=0), 'other.state', 'net_g_ema', 'belongs to another run'),
+    'a state of the other stage': (resumes(model_type='AEModel', network_g=AE), 'belongs to another run'),
     'a state of another optimiser': (resumes(train__optim_g={'type': 'SGD', 'lr': 0.1}), 'optim_g was SGD', 'Adam'),
     'a state beyond the end': (resumes_from(lambda o: state(o, iter=9)), 'iteration 9', 'total_iter 6'),
     'weights for a state': (resumes_from(lambda o: network('other.state')), 'other.state', 'pretrain_network_g'),
@@ -227,7 +227,7 @@ IN_GAN_RUNS = {
             state({'model_type': 'SRModel', 'scale': 4, 'network_g': G, 'train': {'ema_decay': 0.9, 'optim_g': ADAM}}),
             put(o, 'path.resume_state', 'other.state'),
         ),
-        'net_d', 'of another run',
+        'net_d', 'belongs to another run',
     ),
 }  # fmt: skip
 

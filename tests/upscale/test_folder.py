@@ -214,7 +214,7 @@ def test_an_interrupt_leaves_no_half_file_and_the_next_call_goes_on(images, weig
     with monkeypatch.context() as patch:
         patch.setattr(Upscaler, '_forward', interrupted)
         assert command(images, weights) == 3
-    assert 'the same command continues' in capsys.readouterr().err
+    assert 'run the same command again to resume' in capsys.readouterr().err
     out = images.with_name('out')
     before = files(out)
     assert before == ['0.png', '1.png', 'a/2.png']

@@ -45,7 +45,7 @@ class PairedImageDataset(ReferencedDataset):
         names = [below(self.dataroot_gt, path) for path in gts]
         partners = self._named_partners(self.dataroot_lq) or [self._partner(name) for name in names]
         alone = {
-            name: f'{gt}: {self.dataroot_lq} holds no {partner} for it'
+            name: f'{gt}: {self.dataroot_lq} has no {partner} for it'
             for gt, name, partner in zip(gts, names, partners)
             if partner not in lqs
         }

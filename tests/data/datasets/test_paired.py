@@ -87,7 +87,7 @@ def test_all_images_without_partner_are_named(folders):
     with pytest.raises(UserError) as error:
         paired(folders)
     remedy, first, second = error.value.problems
-    assert first == f'{folders}/hr/1.png: {folders}/lr holds no 1 for it'
+    assert first == f'{folders}/hr/1.png: {folders}/lr has no 1 for it'
     assert second == f'{folders}/lr/3.png: {folders}/hr has no image for it'
     assert 'set filename_tmpl' in remedy
 

@@ -125,7 +125,7 @@ def test_offenders_are_not_left_out_of_a_long_list(capsys):
         save_image(f'lr/alone{n}.png', photograph(n)[:12, :16])
     assert run() == 2
     said = capsys.readouterr().err
-    assert all(f'train/empty{n}.png: ' in said and f'lr/alone{n}.png: hr holds no' in said for n in range(30))
+    assert all(f'train/empty{n}.png: ' in said and f'lr/alone{n}.png: hr has no image' in said for n in range(30))
 
 
 def test_full_finds_damage_that_only_decoding_shows(options, capsys):
