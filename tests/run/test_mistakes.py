@@ -176,7 +176,8 @@ MISTAKES = {
     ),
     # states
     'a state of another width': (
-        resumes(network_g={**G, 'num_feat': 12}), 'other.state', 'belongs to another run', '12x3x3x3', 'pretrain_network_g',
+        resumes(network_g={**G, 'num_feat': 12}), 'other.state', 'belongs to another run', '12x3x3x3',
+        'pretrain_network_g',
     ),
     'a state without average': (resumes(train__ema_decay=0), 'other.state', 'net_g_ema', 'belongs to another run'),
     'a state of the other stage': (resumes(model_type='AEModel', network_g=AE), 'belongs to another run'),
