@@ -284,7 +284,7 @@ def test_bad_images_are_all_named(folder, bicubic, capsys):
     spoil(bicubic)
     assert test(bicubic) == 2
     missing, broken, small = capsys.readouterr().err.splitlines()
-    assert 'train/2.png: lq holds no 2 for it' in missing
+    assert 'train/2.png: lq has no 2 for it' in missing
     assert 'train/1.png: the file' in broken and 'damaged or truncated' in broken
     assert 'lq/4.png: 9x20 pixels' in small
     assert not Path('results').exists()

@@ -92,7 +92,7 @@ def test_tiles_are_halved_until_they_fit(lq, caplog, error):
 
 def test_memory_for_nothing(lq):
     with pytest.raises(
-        UserError, match='not suffice for tiles of 18 pixels with 8 around them; lower val.tile_overlap'
+        UserError, match='not enough memory for tiles of 18 pixels with 8 around them; lower val.tile_overlap'
     ):
         TiledPrediction(Memory(100), 4, overlap=8)(lq)
 
