@@ -59,7 +59,7 @@ def test_damaged_entries_are_named(folders, as_lmdb):
     assert f'{root}/0.png: this cannot be read as an image' in empty
     assert f'{root}/1.png: the file is not an 8- or 16-bit image, or is damaged or truncated' in cut
     assert f'{root}/2.png: this cannot be read as an image' in text
-    assert f'{root}/3.png: the LMDB holds no such image, though it is listed; make it anew' in gone
+    assert f'{root}/3.png: the LMDB lists this image but does not contain it; make it anew' in gone
     for n in range(4):
         with pytest.raises(UserError, match=f'{n}.png: the (file|LMDB)'):
             dataset[n]
