@@ -62,7 +62,7 @@ def test_the_mixture_of_augmentations_and_tiles_of_trainner_redux():
     assert block['gt_size'] == 256 and block['dataset']['dataroot_gt'] == 'a/HR' and 'use_moa' not in str(block)
     assert this.options['val'] == {'val_freq': 1000, 'tile': 200, 'tile_overlap': 8}
     told = '\n'.join(this.without)
-    assert 'moa_augs up: there is no such augmentation here' in told and 'aesop export' in told
+    assert 'moa_augs up: this augmentation does not exist here' in told and 'aesop export' in told
 
     data['datasets']['train']['use_moa'] = False
     this = convert(data)
