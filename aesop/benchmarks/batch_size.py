@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> None:
             overrides = untrained(args.opt, [*args.set, *variant], Path(folder))
             tables.append(table(args, overrides, ' '.join(variant) or 'the options as they are'))
     about = measure.environment(args.device) | {'device': args.device, 'options': Path(args.opt).name}
-    title, text = (__doc__ or '').split('\n\n', 1)
+    title, text = measure.title_and_text(__doc__)
     text = text.partition('\n\n')[2].strip()  # without the command line, which stands below
     measure.write(args.output, 'batch-size', args.command, about, title.partition('.')[0], text, tables)
 

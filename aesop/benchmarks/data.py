@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> None:
             tables.append(Table(title, measured(Path(folder) / kind, args), described(Path(folder) / kind)))
     tables.append(Table('imresize, scale 1/4', resizers(args.rounds), RESIZE_TEXT))
     about = measure.environment() | {'batch': args.batch, 'gt_size': args.gt_size, 'opencv': cv2.__version__}
-    text = (__doc__ or '').split('\n\n', 1)[1].strip()
+    text = measure.title_and_text(__doc__)[1]
     measure.write(args.output, 'data', args.command, about, 'Training data', text, tables)
 
 

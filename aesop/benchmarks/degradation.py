@@ -59,9 +59,9 @@ def run(args: argparse.Namespace) -> None:
             }
         )
     about = measure.environment(args.device) | {'batch': args.batch, 'crop': args.crop, 'gt_size': args.gt_size}
-    title, text = (__doc__ or '').split('\n\n', 1)
+    title, text = measure.title_and_text(__doc__)
     table = Table('Variants', rows, TEXT)
-    measure.write(args.output, 'degradation', args.command, about, title.rstrip('.'), text.strip(), [table])
+    measure.write(args.output, 'degradation', args.command, about, title, text, [table])
 
 
 TEXT = (

@@ -143,7 +143,7 @@ def run(args: argparse.Namespace) -> None:
         args.command,
         measure.environment(args.device) | {'image': '{}x{}'.format(*case.size), 'tile': f'{case.tile}+{case.overlap}'},
         f'Inference: {Path(file).stem}',
-        (__doc__ or '').split('\n\n', 1)[1].strip(),
+        measure.title_and_text(__doc__)[1],
         [
             Table('Variants', rows, TEXT),
             Table('Measured rates', [{'product': k, 'GFLOP/s': v / 1e9} for k, v in rates.items()]),

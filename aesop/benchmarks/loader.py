@@ -44,8 +44,8 @@ def run(args: argparse.Namespace) -> None:
         ]
     about = measure.environment(args.device)
     about |= {'device': args.device, 'batch': args.batch, 'gt_size': args.gt_size, 'batches': args.batches}
-    title, text = (__doc__ or '').split('\n\n', 1)
-    measure.write(args.output, 'loader', args.command, about, title, text.strip(), [Table('Loaders', rows)])
+    title, text = measure.title_and_text(__doc__)
+    measure.write(args.output, 'loader', args.command, about, title, text, [Table('Loaders', rows)])
 
 
 def blocks(folder: Path, gt_size: int) -> dict[str, dict[str, Any]]:

@@ -256,6 +256,12 @@ def profiled(name: str, function: Callable[[], object], device: str | torch.devi
     return Table(f'Where the time goes: {name}', rows)
 
 
+def title_and_text(doc: str | None) -> tuple[str, str]:
+    """The first paragraph of a benchmark's docstring as a title, and the rest: what was measured and how."""
+    title, _, text = (doc or '').partition('\n\n')
+    return title.rstrip('.'), text.strip()
+
+
 def write(folder: Path, name: str, command: str, about: Row, title: str, text: str, tables: Sequence[Table]) -> None:
     """Writes `name`.json (everything) and `name`.md (the tables), and prints the latter.
 

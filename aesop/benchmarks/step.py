@@ -127,7 +127,7 @@ def run(args: argparse.Namespace) -> None:
         args.command,
         measure.environment(args.device) | {'batch': case.batch, 'steps': case.steps},
         f'One iteration: {Path(case.file).name}',
-        (__doc__ or '').split('\n\n', 1)[1].strip(),
+        measure.title_and_text(__doc__)[1],
         [
             Table('Variants', rows(runs, timings, peaks, rates), TEXT),
             Table('Measured rates', [{'product': k, 'GFLOP/s': v / 1e9} for k, v in rates.items()]),

@@ -75,8 +75,8 @@ def run(args: argparse.Namespace) -> None:
     count = load_options(file, args.set).datasets['train']['batch_size_per_gpu']
     rows[0]['samples/s'] = count * 2 * stopped / rows[0]['seconds']
     about = measure.environment(args.device) | {'stopped at': stopped}
-    title, text = (__doc__ or '').split('\n\n', 1)
-    measure.write(args.output, 'training', args.command, about, title, text.strip(), [Table('Runs', rows, TEXT)])
+    title, text = measure.title_and_text(__doc__)
+    measure.write(args.output, 'training', args.command, about, title, text, [Table('Runs', rows, TEXT)])
 
 
 TEXT = (

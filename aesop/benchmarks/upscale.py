@@ -81,8 +81,8 @@ def run(args: argparse.Namespace) -> None:
         'images': f'{args.images} of {args.size}x{args.size}',
         'precision': args.precision,
     }
-    title, text = (__doc__ or '').split('\n\n', 1)
-    measure.write(args.output, 'upscale', args.command, about, title.rstrip('.'), text.strip(), tables)
+    title, text = measure.title_and_text(__doc__)
+    measure.write(args.output, 'upscale', args.command, about, title, text, tables)
 
 
 def build(network: str, precision: str, device: str, tile: int) -> Upscaler:

@@ -89,8 +89,8 @@ def run(args: argparse.Namespace) -> None:
     rows[-1]['difference'] = difference
     about = measure.environment(device)
     about |= {'network': args.network, 'images': f'{args.images} of {height}x{width}', 'rounds': args.rounds}
-    title, text = (__doc__ or '').split('\n\n', 1)
-    measure.write(args.output, 'validation', args.command, about, title, text.strip(), [Table('Parts', rows, TEXT)])
+    title, text = measure.title_and_text(__doc__)
+    measure.write(args.output, 'validation', args.command, about, title, text, [Table('Parts', rows, TEXT)])
 
 
 TEXT = (

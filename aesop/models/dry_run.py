@@ -165,7 +165,7 @@ class _DryRun:
         return self.weights, size * batch // (2 * BATCH if half else BATCH)
 
     def _call(self, what: str, module: nn.Module, *args: Any, **kwargs: Any) -> Any:
-        """`_call` of what is trained; notes what it keeps for the backward pass."""
+        """Calls a module with gradients, as training does, and notes what it keeps for the backward pass."""
         kept = Kept(module)
         with torch.enable_grad(), kept:
             outcome = _call(module, *args, **kwargs)
