@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
-from aesop.data.datasets import augmented, bicubic, degraded, mixed, paired, realesrgan, single  # noqa: F401
+from aesop.data.datasets import augmented, bicubic, degraded, mixed, paired, realesrgan, single, squeezed  # noqa: F401
 from aesop.data.datasets.base import ImageDataset
 from aesop.data.loader import train_loader, val_loader, waiting_advice
 from aesop.options.schema import Dataset as DatasetBlock

@@ -14,7 +14,7 @@ from aesop.losses.gan import discriminator_losses, generator_loss, mean_predicti
 from aesop.models.quantities import Quantities
 from aesop.models.sr import SRModel
 from aesop.options import schema as options_schema
-from aesop.options.schema import Count, Loss, Optimizer, Positive, about_loss, loss_key
+from aesop.options.schema import Count, Loss, Optimizer, Positive, Scheduler, about_loss, loss_key
 from aesop.registry import MODELS
 from aesop.utils import distributed
 
@@ -61,6 +61,9 @@ class GANModel(SRModel):
     class Train(SRModel.Train):
         optim_d: Optimizer | None = Field(None, description='Optimiser of the discriminator.')
         optim_d_grad: Optimizer | None = Field(None, description='Optimiser of network_d_grad.')
+        scheduler_d: Scheduler | None = Field(
+            None, description='Schedule of the discriminators; default: that of `scheduler`.'
+        )
         gan_opt: Loss | None = loss_key('gan', 'Adversarial loss.', ['sr', 'gt'], adversarial=True)
         gan_grad_opt: Loss | None = loss_key(
             'gan_grad', 'Adversarial loss of network_d_grad.', ['sr_grad', 'gt_grad'], adversarial=True
@@ -109,7 +112,7 @@ class GANModel(SRModel):
         suffix = which.removeprefix('d')
         net = self._build(which).train()
         self.precision.compile(net)
-        optimiser = self._optimiser(which, net)
+        optimiser = self._optimiser(which, net, self.options.training.scheduler_d)
         key = f'gan{suffix}_opt'
         block = getattr(self.options.training, key)
         if block is None:

@@ -20,7 +20,7 @@ from aesop.models.extra_optimisers import average_weights, group_state, load_gro
 from aesop.models.gradient_step import GradientStep, build_optimiser, load_state
 from aesop.models.precision import Precision
 from aesop.models.quantities import Quantities, Term, named, network_inputs, reads
-from aesop.models.schedules import build_schedule
+from aesop.models.schedules import Schedule, build_schedule
 from aesop.options import Options
 from aesop.options import schema as options_schema
 from aesop.options.schema import Loss, Optimizer, loss_key
@@ -131,7 +131,7 @@ class SRModel:
             self.net_g_ema = self._nets['net_g_ema'] = deepcopy(self.net_g).requires_grad_(False).eval()
         for net in (self.net_g, self.net_g_ema):
             self.precision.compile(net)
-        self._schedule = build_schedule(train.scheduler, train.warmup_iter)
+        self._schedules: dict[str, Schedule] = {}
         self.optim_g = self._optimiser('g', self.net_g)
         self.terms = [
             Term(name, key, self.precision.prepare_loss(loss), read) for name, key, loss, read in loss_terms(train)
@@ -141,13 +141,15 @@ class SRModel:
         self._also = tuple(name for name in optional_outputs if {name, f'{name}_ema'} & read)
         self._gradient_map = GradientMap().to(self.device)
 
-    def _optimiser(self, which: str, net: nn.Module) -> torch.optim.Optimizer:
-        name = f'optim_{which}'
-        block = getattr(self.options.train, name)
+    def _optimiser(self, which: str, net: nn.Module, scheduler: Any = None) -> torch.optim.Optimizer:
+        """`train.optim_<which>`, whose learning rates follow `scheduler`, or `train.scheduler` where that is None."""
+        name, train = f'optim_{which}', self.options.training
+        block = getattr(train, name)
         if block is None:
             raise UserError(f'train.{name} is missing: set an optimiser of torch.optim, e.g. {{type: Adam, lr: 1e-4}}')
         if not any(parameter.requires_grad for parameter in net.parameters()):
             raise UserError(f'train.{name}: {type(net).__name__} has no trainable parameters; choose another network')
+        self._schedules[name] = build_schedule(scheduler or train.scheduler, train.warmup_iter)
         optimiser = self._optimisers[name] = build_optimiser(block, net.parameters())
         return optimiser
 
@@ -242,10 +244,10 @@ class SRModel:
         raise UserError(f'a loss reads {name}, which nothing provides; the batch has {", ".join(quantities)}')
 
     def _set_learning_rates(self, current_iter: int) -> None:
-        for optimiser in self._optimisers.values():
+        for name, optimiser in self._optimisers.items():
             for group in optimiser.param_groups:
                 base = group.setdefault('initial_lr', group['lr'])
-                group['lr'] = self._schedule(base, current_iter - 1)
+                group['lr'] = self._schedules[name](base, current_iter - 1)
 
     @torch.no_grad()
     def _update_ema(self, taken: Tensor) -> None:

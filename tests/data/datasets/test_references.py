@@ -77,6 +77,19 @@ def test_grey_and_16_bits(folders, tmp_path):
     assert (grey - deep).abs().max() <= 1.01 / 255
 
 
+def test_unusual_files(folders, tmp_path):
+    """A single pixel, sides below the network's grid, an alpha channel, a palette, one bit, CMYK."""
+    rgb = Image.fromarray(np.random.default_rng(0).integers(0, 256, (30, 20, 3), dtype=np.uint8))
+    images = {'pixel.png': rgb.resize((1, 1)), 'narrow.png': rgb.resize((3, 90)), 'alpha.png': rgb.convert('RGBA')}
+    images |= {'palette.png': rgb.convert('P'), 'bit.png': rgb.convert('1'), 'cmyk.jpg': rgb.convert('CMYK')}
+    for name, image in images.items():
+        (tmp_path / name).mkdir()
+        image.save(tmp_path / name / name)
+        data = with_folder(folders, tmp_path / name)
+        assert data.check() == []
+        assert data[0]['ref'].shape == (3, 32, 32)
+
+
 def test_of_the_sample_itself(folders):
     for size in (16, None):
         sample = dataset(folders, ref='gt', ref_size=16, gt_size=size)[1]
