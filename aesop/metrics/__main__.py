@@ -2,7 +2,8 @@
 
 import sys
 
-from aesop.metrics import Row, table
+from aesop.metrics import Metric
+from aesop.registry import METRICS
 
 HEAD = """# Metrics
 <!-- Written by `python -m aesop.metrics > docs/metrics.md`. -->
@@ -17,15 +18,19 @@ of each image.
 
 
 def markdown() -> str:
-    """The text of docs/metrics.md."""
-    return HEAD + ''.join(_line(row) for row in table())
+    """The text of docs/metrics.md: all registered metrics, including those of plugins."""
+    names: dict[type[Metric], list[str]] = {}
+    for name in METRICS.names():
+        names.setdefault(METRICS.get(name), []).append(name)
+    return HEAD + ''.join(_line(metric, called) for metric, called in names.items())
 
 
-def _line(row: Row) -> str:
-    names = ', '.join(f'`{name}`' for name in row.aliases)
-    star = '' if row.per_image else '*'
-    needs = ', '.join(row.needs) or 'nothing'
-    return f'| `{row.name}`{star} | {names} | {row.better} | {row.value_range} | {needs} | {row.how} |\n'
+def _line(metric: type[Metric], names: list[str]) -> str:
+    published = ', '.join(f'`{name}`' for name in names if name != metric.__name__)
+    star = '' if metric.per_image else '*'
+    better = 'higher' if metric.higher_is_better else 'lower'
+    needs = ', '.join(name for name in metric.needs if name != 'sr') or 'nothing'
+    return f'| `{metric.__name__}`{star} | {published} | {better} | {metric.value_range} | {needs} | {metric.how} |\n'
 
 
 if __name__ == '__main__':

@@ -1,6 +1,6 @@
 """AE-PSNR: fidelity in the space that AESOP supervises, which ignores texture that no network can predict."""
 
-from typing import Literal
+from typing import Any
 
 from torch import Tensor
 
@@ -16,7 +16,7 @@ class AEPSNR(Metric):
 
     Args:
         autoencoder_arch, autoencoder_load: as in `aesop.losses.aesop.AutoEncoderLoss`.
-        crop_border, test_y_channel, input_order, better: see `Metric`.
+        test_y_channel, common: arguments of `Metric`.
     """
 
     value_range = 'dB, up to infinity'
@@ -26,12 +26,10 @@ class AEPSNR(Metric):
         self,
         autoencoder_arch: NetworkBlock,
         autoencoder_load: WeightsBlock | None = None,
-        crop_border: int = 0,
         test_y_channel: bool = True,
-        input_order: str = 'HWC',
-        better: Literal['higher', 'lower'] | None = None,
+        **common: Any,
     ) -> None:
-        super().__init__(crop_border, test_y_channel, input_order, better)
+        super().__init__(test_y_channel=test_y_channel, **common)
         self.ae = build_frozen_autoencoder(autoencoder_arch, autoencoder_load)
         self.details = {
             'quantisation': '8 bit, before the auto-encoder',

@@ -1,6 +1,6 @@
 """Amount of fine detail: energy at high frequencies, relative to the ground truth."""
 
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,11 +20,9 @@ class DetailRatio(Metric):
     value_range = '0 and more; 1 is ideal'
     how = 'energy above half the Nyquist frequency, under a Hann window, relative to the ground truth'
 
-    def __init__(
-        self, crop_border: int = 0, test_y_channel: bool = True, better: Literal['higher', 'lower'] | None = None
-    ) -> None:
-        super().__init__(crop_border, test_y_channel, better=better)
-        self.details: dict[str, Any] = {'ideal': 1, 'band': 'radius above 1/4 cycle a pixel', 'window': 'Hann'}
+    def __init__(self, test_y_channel: bool = True, **common: Any) -> None:
+        super().__init__(test_y_channel=test_y_channel, **common)
+        self.details = {'ideal': 1, 'band': 'radius above 1/4 cycle a pixel', 'window': 'Hann'}
 
     def score(self, sr: Tensor, gt: Tensor) -> Tensor:
         sr, gt = self.prepare(sr, gt)

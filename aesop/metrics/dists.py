@@ -1,7 +1,7 @@
 """DISTS: structure and texture similarity (Ding et al., TPAMI 2020), with the weights shipped in torchmetrics."""
 
 from importlib.metadata import distribution, version
-from typing import Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -89,8 +89,7 @@ class DISTS(Metric):
 
     Args:
         backbone_weights: local file with VGG16's weights, or 'imagenet' for torchvision's own.
-        test_y_channel: accepted because published option files set it; DISTS is always measured on RGB.
-        crop_border, input_order, better: see `Metric`.
+        common: arguments of `Metric`.
     """
 
     higher_is_better = False
@@ -101,12 +100,9 @@ class DISTS(Metric):
     def __init__(
         self,
         backbone_weights: str = 'imagenet',
-        crop_border: int = 0,
-        test_y_channel: bool = False,
-        input_order: str = 'HWC',
-        better: Literal['higher', 'lower'] | None = None,
+        **common: Any,
     ) -> None:
-        super().__init__(crop_border, test_y_channel, input_order, better)
+        super().__init__(**common)
         self.network = dists_network(backbone_weights)
         self.details = {
             'backbone': 'vgg16',

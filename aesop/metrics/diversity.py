@@ -1,7 +1,7 @@
 """Diversity score of the NTIRE 2021 challenge on learning the super-resolution space (Lugmayr et al., CVPRW 2021)."""
 
 from importlib.metadata import version
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -26,7 +26,7 @@ class DiversityScore(Metric):
     Args:
         net: backbone of LPIPS: 'alex' (the challenge's), 'vgg' or 'squeeze'.
         backbone_weights: local file with the backbone's weights, or 'imagenet' for torchvision's own.
-        crop_border, test_y_channel, input_order, better: see `Metric`.
+        common: arguments of `Metric`.
     """
 
     takes_y = False
@@ -37,12 +37,9 @@ class DiversityScore(Metric):
         self,
         net: Literal['alex', 'vgg', 'squeeze'] = 'alex',
         backbone_weights: str = 'imagenet',
-        crop_border: int = 0,
-        test_y_channel: bool = False,
-        input_order: str = 'HWC',
-        better: Literal['higher', 'lower'] | None = None,
+        **common: Any,
     ) -> None:
-        super().__init__(crop_border, test_y_channel, input_order, better)
+        super().__init__(**common)
         choose('net', net, BACKBONES)
         self.network = lpips_network(net, backbone_weights, spatial=True)
         self.min_side = -(-MIN_SIDE[net] // MULTIPLE) * MULTIPLE

@@ -3,7 +3,7 @@
 import io
 from collections.abc import Sequence
 from importlib.metadata import version
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -62,7 +62,7 @@ class FID(Metric):
 
     Args:
         backbone_weights: local file with FID's Inception network, or 'imagenet' for torch-fidelity's.
-        crop_border, input_order, better: see `Metric`.
+        common: arguments of `Metric`.
     """
 
     higher_is_better = False
@@ -72,16 +72,15 @@ class FID(Metric):
         'on their number below 2048: compare FIDs of the same images only'
     )
     per_image = False
+    takes_y = False
     samples = 'whole images, resized to 299x299'
 
     def __init__(
         self,
         backbone_weights: str = 'imagenet',
-        crop_border: int = 0,
-        input_order: str = 'HWC',
-        better: Literal['higher', 'lower'] | None = None,
+        **common: Any,
     ) -> None:
-        super().__init__(crop_border, False, input_order, better)
+        super().__init__(**common)
         self.network = inception_network(backbone_weights)
         self.details = {
             'samples': self.samples,

@@ -21,8 +21,7 @@ class LPIPS(Metric):
     Args:
         net: backbone: 'alex' (the paper's), 'vgg' or 'squeeze'.
         backbone_weights: local file with the backbone's weights, or 'imagenet' for torchvision's own.
-        test_y_channel: accepted because published option files set it; LPIPS is always measured on RGB.
-        crop_border, input_order, better: see `Metric`.
+        common: arguments of `Metric`.
     """
 
     higher_is_better = False
@@ -34,12 +33,9 @@ class LPIPS(Metric):
         self,
         net: Literal['alex', 'vgg', 'squeeze'] = 'alex',
         backbone_weights: str = 'imagenet',
-        crop_border: int = 0,
-        test_y_channel: bool = False,
-        input_order: str = 'HWC',
-        better: Literal['higher', 'lower'] | None = None,
+        **common: Any,
     ) -> None:
-        super().__init__(crop_border, test_y_channel, input_order, better)
+        super().__init__(**common)
         choose('net', net, BACKBONES)
         self.network: Any = lpips_network(net, backbone_weights)
         self.min_side = MIN_SIDE[net]

@@ -1,6 +1,6 @@
 """LR-PSNR: consistency of the downscaled result with the input."""
 
-from typing import Literal
+from typing import Any
 
 from torch import Tensor
 
@@ -19,8 +19,7 @@ class LRPSNR(Metric):
 
     Args:
         scale: upscaling factor from `lq` to `sr`.
-        crop_border: pixels at LR size.
-        test_y_channel, input_order, better: see `Metric`.
+        test_y_channel, common: arguments of `Metric`; `crop_border` is in LR pixels.
     """
 
     value_range = 'dB, up to infinity'
@@ -29,12 +28,10 @@ class LRPSNR(Metric):
     def __init__(
         self,
         scale: int = 4,
-        crop_border: int = 0,
         test_y_channel: bool = True,
-        input_order: str = 'HWC',
-        better: Literal['higher', 'lower'] | None = None,
+        **common: Any,
     ) -> None:
-        super().__init__(crop_border, test_y_channel, input_order, better)
+        super().__init__(test_y_channel=test_y_channel, **common)
         self.scale = scale
         self.details = {
             'quantisation': '8 bit, before and after downscaling',

@@ -31,7 +31,7 @@ class Metric(nn.Module):
     A metric of whole sets (`per_image` false) returns N tensors instead, the contributions of the images, from which
     `summary` computes the score of the set. Images may therefore be processed in any order and on any rank.
 
-    The class attributes are its row in the table of all metrics (`aesop.metrics.table`):
+    Class attributes, from which docs/metrics.md is generated:
         higher_is_better: direction; `better` overrides it.
         value_range: its range, in words.
         needs: the quantities that it reads: the arguments of `score`. `samples`, (N, S, 3, H, W), are all solutions of
@@ -52,8 +52,6 @@ class Metric(nn.Module):
     higher_is_better = True
     value_range = ''
     needs: tuple[str, ...] = ()
-    needs_gt = False
-    needs_lq = False
     how = ''
     per_image = True
     takes_y = True
@@ -80,11 +78,16 @@ class Metric(nn.Module):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if not hasattr(cls, 'score'):
-            return
-        arguments = list(inspect.signature(cls.score).parameters.values())[1:]
-        cls.needs = tuple(a.name for a in arguments if a.kind is a.POSITIONAL_OR_KEYWORD)
-        cls.needs_gt, cls.needs_lq = 'gt' in cls.needs, 'lq' in cls.needs
+        if hasattr(cls, 'score'):
+            arguments = list(inspect.signature(cls.score).parameters.values())[1:]
+            cls.needs = tuple(a.name for a in arguments if a.kind is a.POSITIONAL_OR_KEYWORD)
+        if '__init__' in vars(cls):  # replaces **common by the arguments that it stands for
+            own = {p.name: p for p in list(inspect.signature(cls.__init__).parameters.values())[1:]}
+            if any(p.kind is p.VAR_KEYWORD for p in own.values()):
+                own = {name: p for name, p in own.items() if p.kind is not p.VAR_KEYWORD}
+                inherited = inspect.signature(cls.__base__).parameters.items()
+                own |= {name: p.replace(kind=p.KEYWORD_ONLY) for name, p in inherited if name not in own}
+            cls.__signature__ = inspect.Signature(list(own.values()))
 
     @property
     def protocol(self) -> dict[str, Any]:

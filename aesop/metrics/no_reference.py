@@ -5,7 +5,7 @@ import os
 import sys
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -69,8 +69,7 @@ class NoReference(Metric):
 
     Args:
         quadrants: average over the four quadrants of an image, as the paper measures CLIP-IQA on DRealSR.
-        test_y_channel: accepted because published option files set it; each metric has a fixed colour space.
-        crop_border, input_order, better: see `Metric`.
+        common: arguments of `Metric`.
     """
 
     model: str  # the package's name
@@ -80,12 +79,9 @@ class NoReference(Metric):
     def __init__(
         self,
         quadrants: bool = False,
-        crop_border: int = 0,
-        test_y_channel: bool = False,
-        input_order: str = 'HWC',
-        better: Literal['higher', 'lower'] | None = None,
+        **common: Any,
     ) -> None:
-        super().__init__(crop_border, test_y_channel, input_order, better)
+        super().__init__(**common)
         self.quadrants = quadrants
         self.network = pyiqa_network(self.model)
         self.details = {
@@ -150,8 +146,7 @@ class PyIQA(Metric):
     Args:
         metric: name in `pyiqa.list_models()`; full-reference (FR) metrics compare with gt; metrics of image sets
             (fid, ...) are not supported.
-        crop_border, test_y_channel, input_order: see `Metric`; each metric has a fixed colour space.
-        better: overrides the metric's own direction.
+        common: arguments of `Metric`.
     """
 
     takes_y = False
@@ -161,12 +156,9 @@ class PyIQA(Metric):
     def __init__(
         self,
         metric: str,
-        crop_border: int = 0,
-        test_y_channel: bool = False,
-        input_order: str = 'HWC',
-        better: Literal['higher', 'lower'] | None = None,
+        **common: Any,
     ) -> None:
-        super().__init__(crop_border, test_y_channel, input_order, better)
+        super().__init__(**common)
         try:
             self.network = pyiqa_network(metric)
         except (KeyError, AssertionError, ValueError) as error:
@@ -175,13 +167,13 @@ class PyIQA(Metric):
         if mode not in ('FR', 'NR') or metric.startswith(('fid', 'inception_score')):
             raise UserError(f'PyIQA: {metric} measures sets of images, not single ones; use {{type: FID}}')
         if mode == 'FR':
-            self.needs, self.needs_gt = ('sr', 'gt'), True
-        if better is None:
+            self.needs = ('sr', 'gt')
+        if common.get('better') is None:
             self.higher_is_better = not self.network.lower_better
         self.details = {
             'weights_sha256': weights_sha256(self.network, **unregistered(self.network)),
             'package': f'pyiqa {version("pyiqa")}, {metric}',
-            'reference': 'gt' if self.needs_gt else 'none',
+            'reference': 'gt' if 'gt' in self.needs else 'none',
         }
 
     def score(self, sr: Tensor, *reference: Tensor) -> Tensor:

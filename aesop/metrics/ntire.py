@@ -1,6 +1,6 @@
 """The perceptual score of the NTIRE challenges on x4 super-resolution (Chen et al., CVPRW 2024 and 2025)."""
 
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +23,7 @@ class NTIREScore(Metric):
 
     Args:
         lpips_weights, dists_weights: `backbone_weights` of `LPIPS` (AlexNet) and of `DISTS` (VGG16).
-        crop_border, test_y_channel, input_order, better: see `Metric`; the challenge does not crop.
+        common: arguments of `Metric`; the challenge does not crop.
     """
 
     value_range = 'up to 6'
@@ -35,20 +35,17 @@ class NTIREScore(Metric):
         self,
         lpips_weights: str = 'imagenet',
         dists_weights: str = 'imagenet',
-        crop_border: int = 0,
-        test_y_channel: bool = False,
-        input_order: str = 'HWC',
-        better: Literal['higher', 'lower'] | None = None,
+        **common: Any,
     ) -> None:
-        super().__init__(crop_border, test_y_channel, input_order, better)
+        super().__init__(**common)
         self.parts = nn.ModuleDict(
             {
-                'lpips': LPIPS(backbone_weights=lpips_weights, crop_border=crop_border),
-                'dists': DISTS(backbone_weights=dists_weights, crop_border=crop_border),
-                'clipiqa': CLIPIQA(crop_border=crop_border),
-                'maniqa': MANIQA(crop_border=crop_border),
-                'musiq': MUSIQ(crop_border=crop_border),
-                'niqe': NIQE(crop_border=crop_border),
+                'lpips': LPIPS(backbone_weights=lpips_weights, crop_border=self.crop_border),
+                'dists': DISTS(backbone_weights=dists_weights, crop_border=self.crop_border),
+                'clipiqa': CLIPIQA(crop_border=self.crop_border),
+                'maniqa': MANIQA(crop_border=self.crop_border),
+                'musiq': MUSIQ(crop_border=self.crop_border),
+                'niqe': NIQE(crop_border=self.crop_border),
             }
         )
         self.details = {'parts': {name: part.details for name, part in self.parts.items()}}

@@ -5,6 +5,7 @@ import inspect
 import json
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
@@ -189,10 +190,11 @@ def _metadata(hint: Any) -> Iterator[Any]:
 
 @cache
 def _hints(part: Any) -> dict[str, Any]:
-    try:
-        return get_type_hints(part.__init__ if inspect.isclass(part) else part, include_extras=True)
-    except (NameError, TypeError):  # names that exist for type checkers alone
-        return {}
+    hints = {}
+    for function in (base.__init__ for base in reversed(part.__mro__)) if inspect.isclass(part) else (part,):
+        with suppress(NameError, TypeError):  # names that exist only for type checkers
+            hints |= get_type_hints(function, include_extras=True)
+    return hints
 
 
 @cache

@@ -130,7 +130,7 @@ def _checked_dataset(options: Options, key: str, skip_bad: bool) -> ImageDataset
         problems.append('RealESRGANDataset has no LR images and is for training only; use another type for validation')
     if not dataset.has_gt:
         place, metrics = metric_blocks(options, key)
-        needing = [f'{place}.{name}' for name, metric in metrics.items() if METRICS.get(metric.type).needs_gt]
+        needing = [f'{place}.{name}' for name, metric in metrics.items() if 'gt' in METRICS.get(metric.type).needs]
         if 'gt' in (options.model().inputs or ()):
             needing.append(f'model_type {options.model_type}')
         if needing:
@@ -153,7 +153,7 @@ def _too_small(options: Options, key: str, dataset: ImageDataset, size: tuple[in
     problems = []
     for name, block in metric_blocks(options, key)[1].items():
         metric = METRICS.get(block.type)
-        side = lr if getattr(metric, 'needs_lq', False) else lr * options.scale
+        side = lr if 'lq' in getattr(metric, 'needs', ()) else lr * options.scale
         border, least = block.get('crop_border', 0), getattr(metric, 'min_side', 1)
         if side - 2 * border < least:
             cropped = f', without crop_border {border} on each side' if border else ''

@@ -11,7 +11,7 @@ def test_the_bicubic_input_is_met_exactly(photograph):
     lq = quantise(imresize(photograph, 1 / 4))
     metric = build_metric({'type': 'LRPSNR'})
     assert metric(photograph, None, lq).item() == float('inf')
-    assert not metric.needs_gt and metric.needs_lq and metric.higher_is_better
+    assert metric.needs == ('sr', 'lq') and metric.higher_is_better
 
 
 @pytest.mark.parametrize('scale', [2, 4])
@@ -34,7 +34,7 @@ def test_mistakes(photograph):
 
 def test_against_the_downscaled_ground_truth(photograph, noisy):
     metric = build_metric({'type': 'LRPSNRofGT', 'scale': 4})
-    assert metric.needs_gt and not metric.needs_lq
+    assert metric.needs == ('sr', 'gt')
     assert metric(photograph, photograph).item() == float('inf')
     lq = quantise(imresize(photograph, 1 / 4))
     assert metric(noisy, photograph).item() == build_metric({'type': 'LRPSNR', 'scale': 4})(noisy, None, lq).item()

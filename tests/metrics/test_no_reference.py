@@ -47,7 +47,7 @@ def pyiqa(monkeypatch):
 def test_published_names(name, model, higher, capsys):
     metric = build_metric({'type': name})
     assert metric.network.name == model and metric.higher_is_better is higher
-    assert not metric.needs_gt and not metric.needs_lq
+    assert metric.needs == ('sr',)
     assert metric.protocol['package'] == f'pyiqa 0.1, {model}'
     assert capsys.readouterr().out == ''  # a program's output is not the place for that
 
@@ -143,9 +143,9 @@ def test_any_metric_of_the_package(photograph, noisy, monkeypatch):
     monkeypatch.setattr(sys.modules['pyiqa'], 'create_metric', lambda name, device: Any(name))
     without = build_metric({'type': 'PyIQA', 'metric': 'topiq_nr'})
     assert without(photograph).item() == pytest.approx(photograph.mean().item(), abs=1e-3)
-    assert not without.needs_gt and without.higher_is_better and without.protocol['reference'] == 'none'
+    assert without.needs == ('sr',) and without.higher_is_better and without.protocol['reference'] == 'none'
     compared = build_metric({'type': 'PyIQA', 'metric': 'topiq_fr'})
-    assert compared.needs_gt and not compared.higher_is_better
+    assert compared.needs == ('sr', 'gt') and not compared.higher_is_better
     assert 0 < compared(noisy, photograph).item() < 0.1
     assert compared.protocol['package'] == 'pyiqa 0.1, topiq_fr'
     assert build_metric({'type': 'PyIQA', 'metric': 'topiq_fr', 'better': 'higher'}).higher_is_better
