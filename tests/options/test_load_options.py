@@ -193,19 +193,10 @@ def test_plugins_register_parts(tmp_path, monkeypatch):
     ]
 
 
-# Files in common/ are bases: parts of a recipe, loaded as such with every recipe that completes them.
-RECIPES = [path for path in sorted((ROOT / 'options').rglob('*.yml')) if path.parent.name != 'common']
-
-
-@pytest.mark.parametrize('path', RECIPES, ids=lambda path: path.relative_to(ROOT).as_posix())
-def test_the_shipped_option_files_load(path):
-    options = load_options(path)
-    assert load_options(options.to_dict()) == options
-
-
 def test_mutants_end_in_options_or_a_sentence(old_style, tmp_path):
     spec = importlib.util.spec_from_file_location('fuzz_options', ROOT / 'scripts/fuzz_options.py')
     fuzz = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(fuzz)
-    outcomes = [fuzz.outcome(raw, tmp_path) for raw in fuzz.mutants(old_style, count=150, seed=3)]
+    text = old_style.replace('num_block: 23', 'num_block: 1')  # as many keys, built in a moment
+    outcomes = [fuzz.outcome(raw, tmp_path) for raw in fuzz.mutants(text, count=150, seed=3)]
     assert {'loaded', 'refused'} == set(outcomes)
