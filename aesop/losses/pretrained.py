@@ -17,7 +17,8 @@ DEFAULT = 'aesop_ae_x4'
 def parameters_to_buffers(net: nn.Module) -> nn.Module:
     """`net` with its parameters and buffers replaced by non-persistent buffers.
 
-    They move with `.to()` but are ignored by optimisers, checkpoints and DistributedDataParallel.
+    They move with `.to()` but are ignored by optimisers and checkpoints. DistributedDataParallel finds no gradient to
+    reduce; it copies buffers from rank 0 in every forward pass unless it is told `broadcast_buffers=False`.
     """
     for module in net.modules():
         for name, tensor in [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]:

@@ -86,11 +86,13 @@ def test_autocast_and_half_images_do_not_change_what_it_computes_in(file, pair):
     assert torch.equal(value, expected(half.float(), gt))
 
 
-def test_compiled(file, pair):
+@pytest.mark.parametrize('autocast', [False, True])
+def test_compiled(file, pair, autocast):
     sr, gt = pair
     (gradient,) = torch.autograd.grad(expected(sr, gt), sr)
     compiled = torch.compile(AESOPLoss.from_pretrained(file), backend='aot_eager', fullgraph=True)
-    value = compiled(sr, gt)
+    with torch.autocast('cpu', torch.bfloat16, enabled=autocast):
+        value = compiled(sr, gt)
     torch.testing.assert_close(value, expected(sr, gt))
     value.backward()
     torch.testing.assert_close(sr.grad, gradient)

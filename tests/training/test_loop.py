@@ -246,6 +246,9 @@ def torchrun(*arguments, ranks=2, restarts=0):
     try:
         said, _ = process.communicate(timeout=600)
     finally:
+        process.terminate()  # torchrun then ends its ranks, which are in sessions of their own
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=60)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
     return process.returncode, said
