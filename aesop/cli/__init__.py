@@ -1,7 +1,7 @@
-"""The command line, `aesop COMMAND`: one thin module a command, which imports what does the work when it runs.
+"""The command line, `aesop COMMAND`: one thin module per command, which imports the implementation when it runs.
 
-A command module has a docstring, the first line of which `aesop --help` shows, `add_arguments(parser)` and `run(args)`,
-which returns an exit code or None.
+A command module has a docstring, whose first line `aesop --help` shows, `add_arguments(parser)` and `run(args)`, which
+returns an exit code or None.
 """
 
 import argparse
@@ -19,19 +19,19 @@ COMMANDS = (
     'plot', 'export', 'publish', 'convert', 'benchmark',
 )  # fmt: skip
 FULL = tuple(getattr(errno, name) for name in ('ENOSPC', 'EDQUOT') if hasattr(errno, name))
-NO_MEMORY = ("can't allocate memory", 'out of memory')  # what PyTorch says on CPUs and GPUs
+NO_MEMORY = ("can't allocate memory", 'out of memory')  # in PyTorch's messages on CPUs and GPUs
 SMALLER = (
-    'In training lower the batch or the patch, or see docs/speed.md; elsewhere take tiles or fewer workers. '
+    'In training, lower the batch or patch size (see docs/speed.md); otherwise use tiles or fewer workers. '
     '--auto_resume continues from the last state'
 )
 AGAIN = 'run the same command again to resume'
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command that the arguments (default: those of the process) name; returns the exit code.
+    """Runs the command given by the arguments (default: those of the process); returns the exit code.
 
-    0 done; 1 the run cannot continue; 2 the user's input is wrong; 3 stopped by a signal, the same command resumes. The
-    last three come with a sentence on stderr; anything else raises.
+    0: done; 1: the run cannot continue; 2: invalid user input; 3: stopped by a signal, the same command resumes. Codes
+    1 to 3 come with a message on stderr; other errors raise.
     """
     parser = build_parser()
     if '_ARGCOMPLETE' in os.environ:
@@ -68,7 +68,7 @@ def add_commands(parser: argparse.ArgumentParser, modules: dict[str, str], dest:
 
 
 def exit_code(name: str, work: Callable[[], int | None]) -> int:
-    """Does the work of a command; says on stderr what ended it, if it was no error of ours."""
+    """Runs the work of a command and prints expected errors on stderr; bugs raise."""
     try:
         return work() or DONE
     except UserError as error:
@@ -81,14 +81,14 @@ def exit_code(name: str, work: Callable[[], int | None]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # e.g. `aesop options FILE | head`
         return FAILED
     except (MemoryError, RuntimeError) as error:
-        if not (isinstance(error, MemoryError) or any(told in str(error) for told in NO_MEMORY)):
+        if not (isinstance(error, MemoryError) or any(text in str(error) for text in NO_MEMORY)):
             raise
         what = str(error).strip().partition('\n')[0] or 'MemoryError'
         problems, code = [f'out of memory ({what}). {SMALLER}'], FAILED
     except OSError as error:
         if error.filename is None and error.errno not in FULL:
             raise
-        remedy = f'; make room on that disk; {AGAIN}' if error.errno in FULL else ''
+        remedy = f'; free some space on that disk; {AGAIN}' if error.errno in FULL else ''
         problems, code = [f'{error.filename or "disk"}: {error.strerror}{remedy}'], USER_ERROR
     sys.stderr.writelines(f'{name}: {problem}\n' for problem in problems)
     return code

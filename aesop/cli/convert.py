@@ -2,8 +2,8 @@
 
 aesop convert train_realesrgan_x4plus.yml -o options/mine.yml
 
-On top of the new file stands what was changed, what has no counterpart here, and what is left to do. Without -o it is
-printed. docs/migrating.md tells more.
+The new file starts with a list of changes, of keys without counterpart, and of what is left to do. Without -o it is
+printed. See docs/migrating.md.
 """
 
 import argparse
@@ -12,7 +12,7 @@ from pathlib import Path
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('file', type=Path, metavar='FILE', help='option file of another program')
-    parser.add_argument('-o', '--output', type=Path, metavar='YML', help='a new file; default: it is printed')
+    parser.add_argument('-o', '--output', type=Path, metavar='YML', help='a new file; default: print it')
 
 
 def run(args: argparse.Namespace) -> None:
@@ -29,5 +29,5 @@ def run(args: argparse.Namespace) -> None:
         say(text.rstrip())
         return
     write_text(args.output, text)
-    told = f'{len(this.changed)} changes, {len(this.without)} keys without counterpart, {len(this.left)} left to do'
-    say(f'{args.output}: {told}; see its first lines')
+    summary = f'{len(this.changed)} changes, {len(this.without)} keys without counterpart, {len(this.left)} left to do'
+    say(f'{args.output}: {summary}; see its first lines')

@@ -1,15 +1,15 @@
-"""Download the published weights, and verify them.
+"""Download and verify the published weights.
 
-A download that was cut short continues where it stopped. A file gets its name only when it is whole, has the published
-hash (where one is known) and opens.
+Interrupted downloads are resumed. A file gets its final name only when it is complete, has the published hash (if
+known) and can be opened.
 """
 
 import argparse
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('names', nargs='*', metavar='NAME', help='of weights; --dry-run lists them; default: all')
-    parser.add_argument('--dry-run', action='store_true', help='say what would be downloaded')
+    parser.add_argument('names', nargs='*', metavar='NAME', help='names of weights, see --dry-run; default: all')
+    parser.add_argument('--dry-run', action='store_true', help='only print what would be downloaded')
 
 
 def run(args: argparse.Namespace) -> None:

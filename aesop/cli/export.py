@@ -4,13 +4,13 @@ aesop export WEIGHTS -o OUT
 aesop export WEIGHTS -opt FILE -o OUT
 aesop export WEIGHTS --arch '{type: RRDBNet}' -o OUT
 
-WEIGHTS is a path, or the name of published weights; the network is recognised by them, as by `aesop upscale`, unless an
-option file or a block says what it is. The end of OUT decides the format:
+WEIGHTS is a path or the name of published weights. The network is recognised from them, as by `aesop upscale`, unless
+an option file or a block describes it. The extension of OUT decides the format:
   .safetensors  the tensors under their published names
-  .onnx         `lq` (1, 3, h, w) -> `sr`, RGB in [0, 1]; any h and w, unless the network is of one size (`ape: true`)
+  .onnx         `lq` (1, 3, h, w) -> `sr`, RGB in [0, 1]; any h and w, unless the network has a fixed size (`ape: true`)
   .pth          a file that the package spandrel recognises: RRDBNet and its older names (32 growth channels), SwinIR,
                 DRCT, SRVGGNetCompact (PReLU)
-What was written is compared with PyTorch before it takes its place. Needs `pip install 'aesop-sr[export]'`.
+The file is compared with PyTorch before it is put in place. Needs `pip install 'aesop-sr[export]'`.
 """
 
 import argparse
@@ -20,8 +20,8 @@ from pathlib import Path
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('weights', metavar='WEIGHTS')
     described = parser.add_mutually_exclusive_group()
-    described.add_argument('-opt', metavar='FILE', help='option file whose network_g it is')
-    described.add_argument('--arch', metavar='BLOCK', help='the block itself, e.g. {type: RRDBNet, scale: 4}')
+    described.add_argument('-opt', metavar='FILE', help='option file with its network_g')
+    described.add_argument('--arch', metavar='BLOCK', help='block of the network, e.g. {type: RRDBNet, scale: 4}')
     parser.add_argument('-o', '--output', type=Path, required=True, metavar='OUT')
     parser.add_argument('--key', help='which weights of the file; default: params_ema, if any')
 

@@ -3,8 +3,8 @@
 aesop publish experiments/AESOP_RRDB_x4 -o published/AESOP_RRDB_x4 --license apache-2.0
 aesop publish experiments/AESOP_RRDB_x4 -o published/AESOP_RRDB_x4 --upload OWNER/REPOSITORY
 
-The folder has model.safetensors, whose header says what network it is and at what scale, config.json, README.md with
-the results and the protocol of `aesop test`, options.yml and the entry for OpenModelDB. Uploading needs
+The folder contains model.safetensors, whose header names the network and its scale, config.json, README.md with the
+results and the protocol of `aesop test`, options.yml and the entry for OpenModelDB. Uploading needs
 `pip install 'aesop-sr[hub]'` and `hf auth login`.
 """
 
@@ -18,10 +18,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--weights', type=Path, metavar='FILE', help='default: the newest net_g of the run')
     parser.add_argument('--key', default='params_ema', help='which weights of the file; default: params_ema, if any')
     parser.add_argument('--results', type=Path, metavar='JSON', help='metrics.json; default: results/NAME, if any')
-    parser.add_argument('--license', metavar='SPDX', help='of the weights, e.g. apache-2.0')
+    parser.add_argument('--license', metavar='SPDX', help='licence of the weights, e.g. apache-2.0')
     parser.add_argument('--author')
     parser.add_argument('--upload', metavar='OWNER/REPOSITORY', help='upload the folder to the Hub')
-    parser.add_argument('--private', action='store_true', help='a repository that --upload creates is private')
+    parser.add_argument('--private', action='store_true', help='create a private repository')
 
 
 def run(args: argparse.Namespace) -> None:

@@ -3,7 +3,7 @@
 aesop report results/LDL_RRDB_x4 results/AESOP_RRDB_x4 -o report.html \\
     --published 'AESOP_RRDB_x4=RRDB AESOP 128' --beside 'RRDB ESRGAN 128' --curves figures/pd.csv
 
-The page holds all that it shows and needs no network. RESULTS are folders that `aesop test` has written.
+The page is self-contained. RESULTS are folders written by `aesop test`.
 """
 
 import argparse
@@ -28,14 +28,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--beside', nargs='+', default=[], metavar='COLUMN', help='published columns shown as rows')
     parser.add_argument('--curves', nargs='+', default=[], metavar='CSV', help='tables of `aesop plot pd-curve`')
-    parser.add_argument('--ae', metavar='FILE', help='option file that names an auto-encoder: adds maps of L_AESOP')
-    parser.add_argument('-x', default='psnr', metavar='METRIC', help='first across in the plot')
-    parser.add_argument('-y', default='lpips', metavar='METRIC', help='first up in the plot')
+    parser.add_argument('--ae', metavar='FILE', help='option file with an auto-encoder: adds maps of L_AESOP')
+    parser.add_argument('-x', default='psnr', metavar='METRIC', help='horizontal axis of the plot')
+    parser.add_argument('-y', default='lpips', metavar='METRIC', help='vertical axis of the plot')
     parser.add_argument('--max-side', type=int, default=1024, help='larger pictures are scaled down; default: 1024')
-    parser.add_argument('--crop', type=int, metavar='SIDE', help='show the middle SIDE pixels of each image instead')
+    parser.add_argument('--crop', type=int, metavar='SIDE', help='show the central SIDE pixels of each image instead')
     parser.add_argument('--quality', type=int, help="WebP's, 1 to 100; default: lossless if the limit allows, else 90")
-    parser.add_argument('--limit-mb', type=float, default=60, help='of all pictures; more are left out; default: 60')
-    parser.add_argument('--images', type=int, help='at most this many of each data set; default: all')
+    parser.add_argument(
+        '--limit-mb', type=float, default=60, help='limit of all pictures, others are omitted; default: 60'
+    )
+    parser.add_argument('--images', type=int, help='images per data set; default: all')
 
 
 def run(args: argparse.Namespace) -> None:

@@ -1,4 +1,4 @@
-"""What training and tests share: the command line, the ranks, and how a run ends."""
+"""Shared by training and tests: the command line, the ranks, and the end of a run."""
 
 import argparse
 import json
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# `--debug` shrinks a run to a few iterations of everything, validation and saving included.
+# `--debug` shortens a run to a few iterations, including validation and saving.
 DEBUG = {
     'train': (
         'train.total_iter=4',
@@ -47,13 +47,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--force_yml', nargs='+', action='extend', default=[], dest='set', help='the same, as a:b=value'
     )
-    parser.add_argument('--debug', action='store_true', help='a few iterations of everything')
+    parser.add_argument('--debug', action='store_true', help='run a few iterations, with validation and saving')
     parser.add_argument('--launcher', choices=('none', 'pytorch', 'slurm'), default='none')
     parser.add_argument('--local_rank', '--local-rank', type=int, help=argparse.SUPPRESS)  # torchrun sets LOCAL_RANK
 
 
 def start(args: argparse.Namespace, work: Callable[[argparse.Namespace], int]) -> int:
-    """Does the work of one rank. An error of all ranks is reported by one; any other names its rank."""
+    """Runs the work of one rank. An error of all ranks is reported by one of them; other errors name their rank."""
     from aesop.run.logs import console
     from aesop.utils import distributed
 
@@ -65,7 +65,7 @@ def start(args: argparse.Namespace, work: Callable[[argparse.Namespace], int]) -
             if distributed.should_report(error):
                 raise
             code = USER_ERROR
-        except RunEnded as error:  # of all ranks at once
+        except RunEnded as error:  # on all ranks
             if distributed.is_main():
                 logger.error('%s', error)
             code = FAILED
@@ -87,7 +87,7 @@ def train(args: argparse.Namespace) -> int:
 
 
 def test(args: argparse.Namespace) -> int:
-    """Every evaluation that the command line names, one after the other; what is wrong with one stops no other."""
+    """Runs all evaluations of the command line in turn; a UserError in one does not stop the others."""
     from aesop.utils import distributed
 
     code, problems = DONE, []
@@ -103,7 +103,7 @@ def test(args: argparse.Namespace) -> int:
 
 
 def _evaluations(args: argparse.Namespace) -> list[argparse.Namespace]:
-    """The command line of each evaluation alone.
+    """The arguments of each evaluation.
 
     Raises:
         UserError: an option file is wrong, or two evaluations would write to one folder.
@@ -147,7 +147,7 @@ def _test(args: argparse.Namespace) -> None:
 
 
 def _begin(mode: Literal['train', 'test'], args: argparse.Namespace) -> 'tuple[Options, torch.device]':
-    """The options, and this rank's device; the ranks have met then."""
+    """The options and the device of this rank; connects the ranks."""
     from aesop.options import load_options
     from aesop.utils import distributed
     from aesop.utils.recipes import recipe
@@ -162,7 +162,7 @@ def _begin(mode: Literal['train', 'test'], args: argparse.Namespace) -> 'tuple[O
 
 @contextmanager
 def _located(options: 'Options') -> Iterator[None]:
-    """Adds file and line to mistakes that name a key."""
+    """Adds file and line to errors that name a key."""
     try:
         yield
     except UserError as error:

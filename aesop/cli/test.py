@@ -13,10 +13,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('-opt', required=True, nargs='+', metavar='FILE', help='option files (YAML)')
     runs.add_arguments(parser)
     parser.add_argument(
-        '--weights', nargs='+', default=[], metavar='NAME=FILE', help='the networks to evaluate, each as results/NAME'
+        '--weights',
+        nargs='+',
+        default=[],
+        metavar='NAME=FILE',
+        help='networks to evaluate, each as results/NAME',
     )
-    parser.add_argument('--resume', action='store_true', help='do not repeat what an interrupted run has finished')
-    parser.add_argument('--skip-bad', action='store_true', help='leave images out that cannot be used')
+    parser.add_argument('--resume', action='store_true', help='resume an interrupted run')
+    parser.add_argument('--skip-bad', action='store_true', help='skip images that cannot be used')
 
 
 def run(args: argparse.Namespace) -> int:

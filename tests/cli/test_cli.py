@@ -73,8 +73,12 @@ def test_completion_is_asked_for_by_the_environment(monkeypatch):
         (UserError(['this is wrong', 'that too']), 2, 'x.py: this is wrong\nx.py: that too\n'),
         (RunEnded('it diverged'), 1, 'x.py: it diverged\n'),
         (KeyboardInterrupt(), 3, 'x.py: interrupted; run the same command again to resume\n'),
-        (OSError(28, 'No space left on device', 'a.png'), 2, 'x.py: a.png: No space left on device; make room on'),
-        (MemoryError(), 1, 'x.py: out of memory (MemoryError). In training lower the batch'),
+        (
+            OSError(28, 'No space left on device', 'a.png'),
+            2,
+            'x.py: a.png: No space left on device; free some space on',
+        ),
+        (MemoryError(), 1, 'x.py: out of memory (MemoryError). In training, lower the batch'),
         (
             RuntimeError("DefaultCPUAllocator: can't allocate memory: 8 bytes\nmore"),
             1,
