@@ -1,1 +1,1 @@
-"""Runs a model over data sets, and makes results of the scores."""
+"""Evaluation of models on datasets, and its result files."""

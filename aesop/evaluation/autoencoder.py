@@ -1,4 +1,4 @@
-"""Whether an auto-encoder is good enough for L_AESOP, on any pairs of images: said at the end of its validation."""
+"""Assesses whether an auto-encoder is good enough for L_AESOP; logged after each of its validations."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from aesop.metrics.psnr_ssim import PSNR
 from aesop.utils.imresize import imresize
 
-GAIN = 1.0  # dB that AE(gt) has to be above bicubic upsampling of lq, or its loss is hardly more than a blur's
-DISTANCE = 3.0  # levels of 255 that the bottleneck may be from lq, where plain downsampling of gt is not further off
-IMAGES = 16  # that are looked at
+GAIN = 1.0  # minimum PSNR gain (dB) of AE(gt) over bicubic upsampling of lq; below it, AE is little more than a blur
+DISTANCE = 3.0  # maximum difference between bottleneck and lq, in levels of 255, unless downsampled gt differs more
+IMAGES = 16  # maximum number of images to measure
 
 
 @dataclass(frozen=True)
@@ -20,11 +20,11 @@ class AutoEncoderQuality:
     """Means over images.
 
     Attributes:
-        images: how many.
-        psnr: of AE(gt) against gt, on Y without `scale` pixels of border, in dB.
-        bicubic: the same of lq, upsampled by bicubic interpolation.
-        bottleneck: mean absolute difference of Enc(gt) and lq, in levels of 255.
-        downsampling: the same of gt, downsampled by bicubic interpolation: what a fixed encoder would have.
+        images: number of images.
+        psnr: PSNR (dB) of AE(gt) against gt, on Y with `scale` pixels of border cropped.
+        bicubic: the same for bicubic upsampling of lq.
+        bottleneck: mean absolute difference between Enc(gt) and lq, in levels of 255.
+        downsampling: the same for bicubic downsampling of gt, i.e. a fixed encoder.
     """
 
     images: int
@@ -35,10 +35,12 @@ class AutoEncoderQuality:
 
     @property
     def problems(self) -> list[str]:
-        """What keeps L_AESOP from meaning what it should, each with its remedy; empty where it is good enough."""
+        """Reasons why the auto-encoder is not good enough for L_AESOP, with remedies; empty if it is."""
         problems = []
         if self.psnr < self.bicubic + GAIN:
-            problems.append(f'AE(gt) should be at least {GAIN:g} dB above bicubic: train longer, or a larger network')
+            problems.append(
+                f'AE(gt) should be at least {GAIN:g} dB above bicubic: train longer, or use a larger network'
+            )
         if self.bottleneck > max(DISTANCE, self.downsampling):
             problems.append(
                 f'the bottleneck should be within {max(DISTANCE, self.downsampling):.1f} levels of lq: raise the '
@@ -65,13 +67,13 @@ def autoencoder_quality(
     """Measures an auto-encoder on pairs `lq` (3, h, w) and `gt` (3, scale * h, scale * w) in [0, 1].
 
     Args:
-        ae: gives with `also=('lr',)` its output as `sr` and its bottleneck as `lr`, as `AutoEncoder` does; has a scale,
-            and is on `device`.
-        samples: as a data set gives them; at most IMAGES are looked at, evenly spread.
-        call: `call(ae, gt, also=('lr',))`, for another precision than that of the weights.
+        ae: an auto-encoder on `device` with a `scale`; called with `also=('lr',)`, it returns its output as `sr` and
+            its bottleneck as `lr`, as `AutoEncoder` does.
+        samples: a dataset; at most `IMAGES` evenly spaced samples are used.
+        call: called as `call(ae, gt, also=('lr',))`; e.g. to run in another precision than that of the weights.
 
     Returns:
-        None where the samples have no `lq` or no `gt`.
+        None if the samples have no `lq` or no `gt`.
     """
     indices = range(0, len(samples), max(1, -(-len(samples) // IMAGES)))
     measured: list[Tensor] = []

@@ -1,4 +1,4 @@
-"""Runs a model over a whole data set: every rank its share, the numbers those of a single one."""
+"""Evaluates a model on a dataset; the images are split over the ranks, with the same results as on a single one."""
 
 import json
 import logging
@@ -35,19 +35,19 @@ logger = logging.getLogger(__name__)
 
 Metrics = dict[str, Metric]
 SAVERS = 4  # threads that encode and write images
-UNSAVED = 8  # batches that may wait for them
-DIGITS = 10  # significant ones of a score: the last bits of a float64 depend on where in memory an image lies
+UNSAVED = 8  # maximum number of batches whose images are not written yet
+DIGITS = 10  # significant digits of a score: the last bits of a float64 depend on the memory alignment of an image
 
 
 @dataclass
 class Evaluation:
-    """What came out for a data set.
+    """Results for one dataset.
 
     Attributes:
-        mean: the score of each metric over the set.
-        images: each image's scores by its name, in the data set's order; a metric of whole sets has none.
-        missing: metrics without a score over the set, and why.
-        left_out: images that are not in the numbers, and why.
+        mean: the score of each metric over the dataset.
+        images: the scores of each image by its name, in the order of the dataset; without metrics over whole sets.
+        missing: metrics without a score, and why.
+        left_out: images that were not evaluated, and why.
     """
 
     mean: dict[str, float] = field(default_factory=dict)
@@ -62,10 +62,10 @@ def build_metrics(
     device: torch.device | str,
     missing: dict[str, dict[str, str]] | None = None,
 ) -> dict[str, Metrics]:
-    """The metrics of each `datasets.<name>`, by the names the user gave, on `device`; equal ones are built once.
+    """Builds the metrics of each `datasets.<name>` on `device`, by their names in the options; equal ones are shared.
 
     Args:
-        missing: gets, for each of the data sets, the metrics that are not available here and why; None raises that.
+        missing: filled with the metrics of each dataset that are not available, and why; if None, raises an error.
     """
     built: dict[str, Metric | Unavailable] = {}
     metrics: dict[str, Metrics] = {}
@@ -99,7 +99,7 @@ def _build(place: str, block: MetricBlock, device: torch.device | str, lenient: 
 
 
 def protocols_of(options: Options, dataset: str, metrics: Metrics) -> dict[str, dict[str, Any]]:
-    """How the numbers of `datasets.<dataset>` are made; of a metric that is not among `metrics`, what it is."""
+    """The protocol of each metric of `datasets.<dataset>`; only type and direction for those not in `metrics`."""
     protocols = {}
     data = options.datasets[dataset]
     of_data = getattr(DATASETS.get(data.type), 'protocol', lambda block: {})(data)
@@ -117,16 +117,16 @@ def protocols_of(options: Options, dataset: str, metrics: Metrics) -> dict[str, 
 
 
 def solutions_protocol(count: int, metric: Metric) -> dict[str, Any]:
-    """How a score comes about where each image has several solutions."""
+    """How the scores of several solutions of an image are combined."""
     if 'samples' in metric.needs:
         return {'solutions': count}
     return {'solutions': count, 'over': metric.over if metric.per_image else 'the first'}
 
 
 class Prediction:
-    """`model.predict` of a batch, in tiles as `val.tile` and `val.tile_overlap` say, in pixels of the LR image.
+    """`model.predict`, tiled according to `val.tile` and `val.tile_overlap` (in pixels of the LR image).
 
-    A network that says that it sees an image as a whole (`whole`), or takes more than one image, is not tiled.
+    Networks that need the whole image (`whole = True`) or take more than one image are not tiled.
     """
 
     def __init__(self, model: SRModel) -> None:
@@ -136,7 +136,7 @@ class Prediction:
         if self._whole and val.tile:
             raise UserError(f'val.tile: {type(net).__name__} sees an image as a whole and cannot be tiled; remove it')
         of_lr, scale = 1, model.options.scale
-        if isinstance(net, AutoEncoder):  # what goes in has the size of what comes out
+        if isinstance(net, AutoEncoder):  # its input has the size of its output
             of_lr, scale = scale, 1
         tile = val.tile and of_lr * val.tile
         self._tiled = TiledPrediction(model.predict, scale, tile, of_lr * val.tile_overlap, step_of(net))
@@ -161,18 +161,18 @@ def evaluate(
     skip_bad: bool = False,
     journal: tuple[FinishedBatches, str] | None = None,
 ) -> Evaluation:
-    """Predicts every image of `dataset` and measures it.
+    """Predicts every image of `dataset` and computes the metrics.
 
-    Batches are of images that follow each other and have one size; they are the same on any number of ranks.
+    A batch consists of consecutive images of the same size; batches do not depend on the number of ranks.
 
     Args:
-        model: or whatever has a `device` and a `predict` as models do.
-        metrics: by name, as `build_metrics` returns them for each data set.
-        image_path: where to write the prediction of an image, given its name; None writes none.
-        limit: stop after this many images (a trial run).
-        lenient: a metric that fails is missing in the result; otherwise that is raised.
-        skip_bad: an image that cannot be read is left out; otherwise that is raised.
-        journal: where finished batches are noted, and the name of this data set there.
+        model: a model, or any object with `device` and `predict`.
+        metrics: by name, as returned by :func:`build_metrics` for each dataset.
+        image_path: maps the name of an image to the path of its prediction; None: predictions are not written.
+        limit: evaluate only this many images.
+        lenient: record metrics that fail as missing instead of raising the error.
+        skip_bad: leave out images that cannot be read instead of raising the error.
+        journal: where finished batches are recorded, and the name of this dataset there.
     """
     return _Evaluator(model, dataset, metrics, image_path, lenient, journal).run(
         limit, batch_size, num_workers, skip_bad
@@ -180,7 +180,7 @@ def evaluate(
 
 
 class _Evaluator:
-    """One pass over a data set on this rank."""
+    """One pass over a dataset on this rank."""
 
     def __init__(
         self,
@@ -194,7 +194,7 @@ class _Evaluator:
         self._model, self._dataset, self._metrics = model, dataset, metrics
         self._image_path, self._lenient = image_path, lenient
         self._journal, self._key = journal or (None, '')
-        self._failed: set[str] = set()  # metrics whose error has been shown
+        self._failed: set[str] = set()  # metrics whose traceback has been logged
         self._predict = Prediction(model) if isinstance(model, SRModel) else model.predict
         self._solutions = model.options.val.solutions if isinstance(model, SRModel) else 1
 
@@ -222,22 +222,22 @@ class _Evaluator:
                     of_batch, saved = self._batch(list(islice(loader, len(batch))))
                     records += of_batch
                     self._unsaved.append((start, of_batch, saved))
-                    self._note(UNSAVED)
+                    self._record_finished(UNSAVED)
                     bar.update(len(batch))
-                self._note(0)
-            except UserError as error:  # raised by all ranks when all have come to the end
+                self._record_finished(0)
+            except UserError as error:  # raised by all ranks in `_collect`, when all of them have finished
                 problems = error.problems
         return self._collect(records, problems)
 
     def _batch(self, samples: list[dict[str, Any]]) -> tuple[list[Record], list[Future[None]]]:
-        """The records of some images, and their files on the way to the disk."""
+        """The records of some images, and the futures that write their files."""
         records, saved = [], []
         for group in _of_one_size(samples):
             if 'left_out' in group[0]:
                 records.append(_record(group[0]) | {'left_out': group[0]['left_out'][0]})
                 continue
             batch = {key: self._stack(group, key) for key, value in group[0].items() if isinstance(value, Tensor)}
-            predicted = self._predict(batch, self._own(group)) if self._solutions > 1 else self._predict(batch)
+            predicted = self._predict(batch, self._inputs(group)) if self._solutions > 1 else self._predict(batch)
             of_group = [_record(sample) for sample in group]
             for name, metric in self._metrics.items():
                 self._measure(name, metric, of_group, batch | predicted)
@@ -250,30 +250,30 @@ class _Evaluator:
         return records, saved
 
     def _paths(self, path: Callable[[str], Path], name: str) -> list[Path]:
-        """Where the prediction of an image goes, or its solutions."""
+        """Paths of the prediction, or the solutions, of an image."""
         if self._solutions == 1:
             return [path(name)]
         return [path(f'{name}_sample{k:05d}') for k in range(self._solutions)]
 
-    def _own(self, group: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """For each solution, the entries that are its own, the same on any number of ranks and after a resume."""
+    def _inputs(self, group: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The inputs specific to each solution; they do not depend on the number of ranks or on a resume."""
         indices = [int(sample['index'][0]) for sample in group]
         seed = self._model.options.manual_seed
-        own = []
+        inputs = []
         for k in range(self._solutions):
             entries = [self._dataset.solution(n, k) if hasattr(self._dataset, 'solution') else {} for n in indices]
             images = {name: torch.stack([entry[name] for entry in entries]) for name in entries[0]}
-            own.append(images | {'seeds': [(seed, n, k) for n in indices]})
-        return own
+            inputs.append(images | {'seeds': [(seed, n, k) for n in indices]})
+        return inputs
 
     def _stack(self, group: list[dict[str, Any]], key: str) -> Tensor:
         return torch.cat([sample[key] for sample in group]).to(self._model.device)
 
     def _measure(self, name: str, metric: Metric, records: list[Record], quantities: Mapping[str, Any]) -> None:
-        """Adds the metric's values of some images to their records, or why there are none."""
+        """Adds the scores of some images to their records, or the reason why there are none."""
         try:
             scores = self._scores(metric, quantities)
-        except Exception as error:  # of whatever kind: the other metrics, maybe hours of work, do not depend on it
+        except Exception as error:  # any error: the other metrics, maybe hours of work, should not be lost
             if not self._lenient:
                 with error_context(f'data set {self._dataset.name}, image {records[0]["name"]}'):
                     raise
@@ -284,12 +284,12 @@ class _Evaluator:
             if not metric.per_image:
                 record['scores'][name] = score.cpu()
             elif torch.isnan(score) and self._lenient:
-                record['problems'][name] = 'it gives no number (NaN)'
+                record['problems'][name] = 'the score is NaN'
             else:
                 record['scores'][name] = float(f'{score:.{DIGITS}g}')
 
     def _scores(self, metric: Metric, quantities: Mapping[str, Any]) -> list[Tensor]:
-        """One score an image; of several solutions the mean, the worst or the best, for a set's metric the first."""
+        """One score per image: the mean, worst or best over its solutions; metrics over sets use the first solution."""
         if self._solutions == 1 or 'samples' in metric.needs or not metric.per_image:
             return _scores(metric, quantities)
         each = [_scores(metric, {**quantities, 'sr': sr}) for sr in quantities['samples'].unbind(1)]
@@ -301,7 +301,7 @@ class _Evaluator:
         if isinstance(error, UserError):
             return str(error)
         if metric not in self._failed:
-            logger.warning('%s fails', metric, exc_info=error)
+            logger.warning('metric %s failed', metric, exc_info=error)
             self._failed.add(metric)
         return f'{type(error).__name__}: {error}'
 
@@ -313,8 +313,8 @@ class _Evaluator:
             return records if all(path.is_file() for path in files) else None
         return records
 
-    def _note(self, may_wait: int) -> None:
-        """Notes the batches whose images are on the disk as done; waits while too many are not."""
+    def _record_finished(self, may_wait: int) -> None:
+        """Records batches as finished once their images are written; waits while more than `may_wait` are not."""
         while self._unsaved and (
             len(self._unsaved) > may_wait or all(future.done() for future in self._unsaved[0][-1])
         ):
@@ -330,7 +330,7 @@ class _Evaluator:
                 self._journal.write(self._key, start, records)
 
     def _collect(self, records: list[Record], problems: list[str]) -> Evaluation:
-        """The same on every rank: the main one has all records and problems, and tells the others."""
+        """Gathers the records and problems on the main rank; all ranks return the same result."""
         shares = distributed.gather((records, problems), everywhere=False)
         return Evaluation(**distributed.on_main(lambda: asdict(self._summarise(shares))))
 
@@ -347,14 +347,14 @@ class _Evaluator:
             scores = record['scores']
             result.images[record['name']] = {name: scores[name] for name in of_image if name in scores}
         if len(result.images) < len(records):
-            logger.warning('data set %s has images of one name; the table shows one of each', self._dataset.name)
+            logger.warning('data set %s has images with the same name; the table shows one of them', self._dataset.name)
         for name, metric in self._metrics.items():
             failed = {record['name']: record['problems'][name] for record in records if name in record['problems']}
             try:
                 if failed:
                     raise UserError(_shortened(failed))
                 if not records:
-                    raise UserError('there is no image to measure')
+                    raise UserError('there are no images')
                 result.mean[name] = metric.summary([record['scores'][name] for record in records])
             except UserError as error:
                 if not self._lenient:
@@ -369,12 +369,12 @@ def _write(path: Path, image: np.ndarray) -> None:
         save_image(path, image)
     except OSError as error:
         with suppress(OSError):
-            path.unlink()  # it may be half an image
+            path.unlink()  # it may be incomplete
         raise UserError(f'{path} could not be written ({error}): check the free space and the permissions') from error
 
 
 class _Skipping(Dataset):
-    """Hands an image that cannot be read over as a sample that says why."""
+    """Replaces images that cannot be read by samples with the reason."""
 
     def __init__(self, dataset: Any) -> None:
         self._dataset = dataset
@@ -387,12 +387,12 @@ class _Skipping(Dataset):
 
 
 def _record(sample: dict[str, Any]) -> Record:
-    """Of an image: 'index', 'name', 'scores' (or contributions) and 'problems' by metric; 'left_out' where it is."""
+    """The record of an image; `scores` and `problems` are by metric. Images left out also have `left_out`."""
     return {'index': int(sample['index'][0]), 'name': sample['name'][0], 'scores': {}, 'problems': {}}
 
 
 def _of_one_size(samples: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    """The samples in groups that can be stacked."""
+    """Groups samples that can be stacked."""
     groups: dict[Any, list[dict[str, Any]]] = {}
     for n, sample in enumerate(samples):
         shapes = n if 'left_out' in sample else tuple(v.shape for v in sample.values() if isinstance(v, Tensor))
@@ -401,13 +401,13 @@ def _of_one_size(samples: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]
 
 
 def _scores(metric: Metric, quantities: Mapping[str, Any]) -> list[Tensor]:
-    """One after the other if memory runs out."""
+    """The scores of a batch, computed one image at a time if memory runs out."""
     images = {name: quantities[name] for name in ('sr', *metric.needs) if name in quantities}
     count, (height, width) = len(images['sr']), images['sr'].shape[-2:]
     try:
         scores = list(metric(**images))
         if len(scores) != count:
-            raise UserError(f'{type(metric).__name__} gives {len(scores)} scores for {count} images')
+            raise UserError(f'{type(metric).__name__} returned {len(scores)} scores for {count} images')
         return scores
     except RuntimeError as error:
         if not is_out_of_memory(error):
@@ -416,7 +416,7 @@ def _scores(metric: Metric, quantities: Mapping[str, Any]) -> list[Tensor]:
     if count > 1:
         parts = ({name: image[n : n + 1] for name, image in images.items()} for n in range(count))
         return [score for part in parts for score in _scores(metric, part)]
-    raise UserError(f'there is not enough memory to measure an image of {width}x{height} pixels')
+    raise UserError(f'not enough memory to evaluate an image of {width}x{height} pixels')
 
 
 def _shortened(failed: dict[str, str]) -> str:

@@ -1,8 +1,8 @@
-"""Measures images that any method has made, by the same metrics and with the same result files as `aesop test`.
+"""Evaluates images produced by any method, with the same metrics and result files as `aesop test`.
 
-An image belongs to the ground truth of its name; behind that name may stand what methods add to it: x4, _SR, -out, the
-method's own name. Ambiguities are reported. Without ground truths only metrics that need none are
-measured. Writes results/NAME/ (metrics.json, .csv, .md and, as PNG, the images).
+Images are matched to ground truths by name; suffixes that methods append (x4, _SR, -out, the name of the method) are
+ignored, and ambiguities are reported. Without ground truths, only no-reference metrics are computed. Writes
+results/NAME/ (metrics.json, .csv, .md and the images as PNG).
 """
 
 import re
@@ -48,16 +48,18 @@ ADDED = re.compile(r'([_\-. ]*(x\d|\dx|srf|sr|hr|lr|gt|out|output|result|rlt|fak
 
 @dataclass
 class Request:
-    """What is to be measured.
+    """What to evaluate.
 
     Args:
-        images, gt, lq: folders; `lq` named as the ground truths.
-        scale: of the images over the low-resolution ones.
-        metrics: of TYPES; None: a usual choice. opt: option file whose `val.metrics` are measured instead; protocol: of
-            `aesop.metrics.ntire.PROTOCOLS`, whose metrics are.
-        name: of the results; None: that of the folder. dataset: its name; None: the folder above the ground truths.
+        images, gt, lq: folders; images in `lq` have the names of the ground truths.
+        scale: the scale factor.
+        metrics: keys of `TYPES`; None selects a default set.
+        opt: option file whose `val.metrics` are used instead.
+        protocol: key of `aesop.metrics.ntire.PROTOCOLS` whose metrics are used instead.
+        name: of the results; default: the name of the folder.
+        dataset: name of the dataset; default: the folder above the ground truths.
         published: column of the paper to compare with, e.g. 'RRDB AESOP 128'.
-        skip_bad: leave images out that cannot be used.
+        skip_bad: leave out images that cannot be used.
     """
 
     images: Path
@@ -74,14 +76,14 @@ class Request:
 
 
 def measure(args: Request) -> None:
-    """Evaluates, and writes `results/NAME`."""
+    """Evaluates the images and writes `results/NAME`."""
     options = load_options(_options(args))
     if options.published is not None:
-        find(options.published)  # tells a name that there is not
+        find(options.published)  # raises an error for unknown names
     if args.skip_bad and args.gt is None:
-        raise UserError('--skip-bad without --gt: nothing says which images there should be; leave it out')
+        raise UserError('--skip-bad needs --gt, which determines the images to expect')
     (key, block), *_ = options.datasets.items()
-    dataset = MadeImages(
+    dataset = FolderImages(
         name=block['name'],
         dataroot=args.images,
         dataroot_gt=args.gt,
@@ -118,9 +120,9 @@ def measure(args: Request) -> None:
 
 
 def _options(args: Request) -> dict[str, Any]:
-    """The options of a test run over the same images; the report finds the ground truths by them."""
+    """The options of a test run on the same images; the report uses them to find the ground truths."""
     if args.gt is None and args.lq is not None:
-        raise UserError('--lq without --gt: low-resolution images belong to ground truths; name their folder too')
+        raise UserError('--lq needs --gt, the folder of the ground truths')
     root = args.gt or args.images
     if args.gt and args.lq:
         block = {'type': 'PairedImageDataset', 'dataroot_gt': str(args.gt), 'dataroot_lq': str(args.lq)}
@@ -160,14 +162,15 @@ def _metrics(args: Request) -> Mapping[str, Mapping[str, Any]]:
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class MadeImages(ImageDataset):
-    """Images of a method as `sr`, with the ground truths and the low-resolution images that they belong to.
+class FolderImages(ImageDataset):
+    """Images of a method as `sr`, with the corresponding ground truths and low-resolution images.
 
-    A ground truth may be larger by less than `scale` pixels on a side, and is cut as a test cuts it. What belongs to
-    nothing is noted in `left_out`.
+    A ground truth may be larger by less than `scale` pixels per side and is then cropped, as in a test run. Images
+    without a counterpart are listed in `left_out`.
 
     Args:
-        dataroot: folder of the images. dataroot_gt, dataroot_lq: None where there are none.
+        dataroot: folder of the images.
+        dataroot_gt, dataroot_lq: folders of the ground truths and low-resolution images, or None.
     """
 
     dataroot: Path
@@ -204,7 +207,7 @@ class MadeImages(ImageDataset):
         self.left_out |= told
         names = [name for name in truths if name not in told]
         if not names:
-            nothing = f'{self.dataroot}: no image there has the name of one in {self.dataroot_gt}'
+            nothing = f'{self.dataroot}: no image has the name of one in {self.dataroot_gt}'
             raise UserError([nothing, *capped(list(told.values()))])
         sets = [(made[partners[name]], truths[name]) for name in names]
         if self.dataroot_lq is not None:
@@ -217,8 +220,8 @@ class MadeImages(ImageDataset):
         cut = tuple(side // self.scale * self.scale for side in whole)
         if (height, width) not in (whole, cut):
             return (
-                f'{item[0]}: {height}x{width} pixels (height x width), and {item[1]} has {whole[0]}x{whole[1]}; '
-                'they have to be of one size'
+                f'{item[0]}: {height}x{width} pixels (height x width), but {item[1]} has {whole[0]}x{whole[1]}; '
+                'they must have the same size'
             )
         if 'lq' in of and of['lq'] != (height // self.scale, width // self.scale):
             lq = 'x'.join(map(str, of['lq']))
@@ -227,10 +230,10 @@ class MadeImages(ImageDataset):
 
 
 def matched(truths: list[str], made: list[str]) -> tuple[dict[str, str], dict[str, str]]:
-    """The name in `made` that belongs to each of `truths`; and what is wrong with a name of either.
+    """Matches names in `made` to those in `truths`; returns the matches, and a problem for each other name.
 
-    First equal names, then names that are equal without what ADDED describes, then a truth's name (the longest that
-    fits) followed by a separator and anything.
+    Tries equal names first, then names equal without the suffixes `ADDED`, then names that consist of one of `truths`
+    (the longest possible), a separator and anything else.
     """
     candidates: dict[str, list[str]] = {name: [] for name in truths}
     problems: dict[str, str] = {}
@@ -245,10 +248,10 @@ def matched(truths: list[str], made: list[str]) -> tuple[dict[str, str], dict[st
         if len(fitting) == 1:
             candidates[fitting[0]].append(name)
         else:
-            why = f'belongs to any of {", ".join(fitting)}; rename it' if fitting else 'belongs to no ground truth'
+            why = f'matches each of {", ".join(fitting)}; rename it' if fitting else 'has no ground truth'
             problems[name] = why
     for name, found in candidates.items():
         if len(found) != 1:
-            both = f'{" and ".join(found)} may be meant; leave one'
-            problems[name] = both if found else 'there is no image for it'
+            both = f'matches {" and ".join(found)}; keep only one'
+            problems[name] = both if found else 'has no image'
     return {name: found[0] for name, found in candidates.items() if found}, problems

@@ -1,4 +1,4 @@
-"""What of an evaluation is done, so that an interrupted one continues: a small file for each batch."""
+"""Records the finished batches of an evaluation, one small file each, so that it can be resumed."""
 
 import hashlib
 import json
@@ -14,9 +14,7 @@ from aesop.utils.files import write_text
 
 logger = logging.getLogger(__name__)
 
-Record = dict[str, Any]  # of an image: see `aesop.evaluation.evaluate`
-
-
+Record = dict[str, Any]  # the results of an image, see `aesop.evaluation.evaluate`
 FOLDER = '.journal'
 
 
@@ -26,22 +24,22 @@ def forget(root: Path) -> None:
 
 
 def fingerprint(*parts: Any) -> str:
-    """Names what the numbers of an evaluation depend on: plain data, in any order of keys."""
+    """A hash of everything that the results of an evaluation depend on, given as plain data."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
 
 class FinishedBatches:
-    """The records of finished batches, in a hidden folder that goes when the evaluation, the `with` block, is complete.
+    """Context manager that stores the records of finished batches in a hidden folder, which is deleted on success.
 
-    What is there stays if it is of this evaluation and is to be resumed; otherwise the results are moved aside.
+    With `resume`, existing records of the same evaluation are kept; otherwise existing results are moved aside.
 
     Args:
-        root: the folder of the results.
+        root: the results folder.
         of: fingerprint of the evaluation.
-        resume: whether finished batches count.
+        resume: whether to reuse finished batches.
 
     Raises:
-        UserError: another process is writing there.
+        UserError: another process is writing to the folder.
     """
 
     def __init__(self, root: Path, of: str, resume: bool) -> None:
@@ -66,7 +64,7 @@ class FinishedBatches:
         of = self._folder / 'of'
         if self._resume and of.is_file() and of.read_text() == self._of:
             count = len(list(self._folder.glob('*/*.pth')))
-            logger.info('going on in %s, where %d batches are done', self._root, count)
+            logger.info('resuming in %s, where %d batches are finished', self._root, count)
             return
         if self._root.exists():
             aside = move_aside(self._root)
@@ -76,7 +74,7 @@ class FinishedBatches:
         write_text(of, self._of)
 
     def read(self, dataset: str, batch: int) -> list[Record] | None:
-        """The records of the batch that begins at image `batch`; None where it is not done."""
+        """The records of the batch that starts at image `batch`, or None if it is not finished."""
         path = self._path(dataset, batch)
         if not path.is_file():
             return None

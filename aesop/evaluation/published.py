@@ -1,4 +1,4 @@
-"""The numbers that papers print, each with its place: `published_results.json`."""
+"""Published numbers with their sources, from `published_results.json`."""
 
 import json
 import re
@@ -12,19 +12,20 @@ from aesop.errors import UserError
 from aesop.registry import did_you_mean
 
 FILE = Path(__file__).with_name('published_results.json')
-# Our names -> the paper's, without what `key_of` drops.
+# Our metric names -> the paper's, both as normalised by `key_of`.
 SAME = {'stabilisedpsnr': 'psnr', 'patchfid': 'pfid', 'clipiqaresnet': 'clipiqa'}
 
 
 @dataclass(frozen=True)
 class Published:
-    """A printed number.
+    """A published number.
 
     Attributes:
-        backbone, patch: None where the table names none and the text implies none.
-        digits: decimals that are printed; the number is known to half a unit of the last.
-        source, table, row, column: where it is printed. `note`: what else has to be known of that table.
-        disputed: another table prints another value for the same.
+        backbone, patch: None if neither the table nor the text gives one.
+        digits: number of printed decimals.
+        source, table, row, column: where it is published.
+        note: remark on that table.
+        disputed: whether another table gives a different value.
     """
 
     method: str
@@ -44,20 +45,20 @@ class Published:
 
     @property
     def name(self) -> str:
-        """What a table's column is called here, e.g. `RRDB AESOP 128`; the scale is said where it is not 4."""
+        """The name of a column in this project, e.g. `RRDB AESOP 128`; includes the scale unless it is 4."""
         scale = None if self.scale == 4 else f'x{self.scale}'
         return ' '.join(str(part) for part in (self.backbone, self.method, self.patch, scale) if part is not None)
 
 
 @cache
 def published() -> tuple[Published, ...]:
-    """All of them, in the order of the tables.
+    """All published numbers, in the order of the tables.
 
     Raises:
-        UserError: the file of the project's checkout is not there.
+        UserError: the file with the numbers is missing.
     """
     if not FILE.is_file():
-        raise UserError(f'{FILE}: file not found, and it holds the published numbers; get it from the project')
+        raise UserError(f'{FILE}: file not found; it contains the published numbers and is part of the project')
     content = json.loads(FILE.read_text(encoding='utf-8'), parse_float=Decimal)
     keys = ('backbone', 'method', 'patch', 'scale', 'dataset', 'metric')
     disputed = {tuple(({'scale': 4} | entry)[key] for key in keys) for entry in content['disagreements']}
@@ -87,20 +88,20 @@ def find(
     dataset: str | None = None,
     metric: str | None = None,
 ) -> list[Published]:
-    """The published numbers that fit everything given; several where several tables print one.
+    """The published numbers that match all arguments; several if more than one table has such a number.
 
     Args:
-        name: as `Published.name`, e.g. `RRDB AESOP 128`; case and spaces do not matter.
-        dataset, metric: case and punctuation do not matter: `lr_psnr`, `LRPSNR` and `LR-PSNR` are one.
+        name: a :attr:`Published.name`, e.g. `RRDB AESOP 128`; case and spaces are ignored.
+        dataset, metric: case and punctuation are ignored: `lr_psnr`, `LRPSNR` and `LR-PSNR` are the same.
 
     Raises:
-        UserError: nothing has that name.
+        UserError: there is no column of that name.
     """
     known = {key_of(other): other for other in names()}
     if name is not None and key_of(name) not in known:
         listed = ', '.join(known.values())
         raise UserError(
-            f'"{name}" is no published column; there are {listed}.{did_you_mean(name, list(known.values()))}'
+            f'"{name}" is not a published column; there are {listed}.{did_you_mean(name, list(known.values()))}'
         )
     wanted = {'name': name, 'method': method, 'dataset': dataset, 'metric': metric}
     keys = {field: key_of(value) for field, value in wanted.items() if value is not None}
@@ -115,25 +116,25 @@ def find(
 
 
 def names() -> list[str]:
-    """What `find` takes as `name`, in the order of the tables."""
+    """The valid values for `name` in :func:`find`, in the order of the tables."""
     return list(dict.fromkeys(row.name for row in published()))
 
 
 def other_protocol(protocol: dict[str, Any], row: Published | None = None) -> str:
-    """How a metric was measured otherwise than the published number, '' where nothing is known.
+    """How the protocol of a metric differs from that of a published number; '' if no difference is known.
 
     Args:
-        protocol: of a metric, as `metrics.json` has it.
-        row: the published number; None is one of the AESOP paper (its Appendix A, all at x4).
+        protocol: of the metric, as in `metrics.json`.
+        row: the published number; None stands for the AESOP paper (Appendix A, all at x4).
     """
     kind = protocol.get('metric')
     if row and row.source == 'refvae' and kind == 'LRPSNR':
-        return 'of images reduced by antialiased bicubic, and not by sampled bicubic'
+        return 'bicubic downscaling with and not without antialiasing'
     if row and row.source == 'ntire':
         return ''
     border = row.scale if row else 4
     if kind == 'AEPSNR':
-        return 'by its own auto-encoder, and not that of the paper'
+        return "another auto-encoder and not the paper's"
     if kind in ('PSNR', 'StabilisedPSNR', 'SSIM'):
         wanted = {'colour': 'Y (BT.601)', 'crop_border': border}
     else:
@@ -143,7 +144,7 @@ def other_protocol(protocol: dict[str, Any], row: Published | None = None) -> st
 
 
 def key_of(text: str) -> str:
-    """`text` without what does not matter when names are compared: case, punctuation, BasicSR's `calculate_`."""
+    """Normalises a name for comparison: without case, punctuation and BasicSR's `calculate_`."""
     key = re.sub(r'^calculate_|_pytorch$', '', text.lower())
-    key = re.sub(r'[^a-z0-9+*]', '', key)  # +GAN, LDL* and AESOP* differ from what stands without the mark
+    key = re.sub(r'[^a-z0-9+*]', '', key)  # + and * distinguish +GAN, LDL* and AESOP*
     return SAME.get(key, key)

@@ -1,4 +1,4 @@
-"""`results/<name>`: the numbers of an evaluation, how they came about, and the published ones beside them."""
+"""Result files in `results/<name>`: scores with their protocol and a comparison with published numbers."""
 
 import csv
 import json
@@ -17,13 +17,13 @@ from aesop.utils.jsonl import json_safe
 
 @dataclass
 class Report:
-    """All that the result files say.
+    """The contents of the result files.
 
     Attributes:
-        results: by data set.
-        protocols: by data set and metric.
-        made: what else the numbers depend on: weights, versions, ...
-        published: the paper's column to compare with, e.g. `RRDB AESOP 128`.
+        results: by dataset.
+        protocols: by dataset and metric.
+        made: what else the scores depend on: weights, versions, ...
+        published: the column of the paper to compare with, e.g. `RRDB AESOP 128`.
     """
 
     name: str
@@ -33,9 +33,9 @@ class Report:
     published: str | None = None
 
     def write(self, root: Path) -> None:
-        """`metrics.json`, `metrics.csv`, `metrics.md`, and `run.json` with the command and the state of the code.
+        """Writes `metrics.json`, `metrics.csv`, `metrics.md`, and `run.json` with the command and code version.
 
-        `metrics.json` comes last, and whole: where it is, the others are.
+        `metrics.json` is written last, so if it exists, the others are complete.
         """
         root.mkdir(parents=True, exist_ok=True)
         run = describe_run()
@@ -58,7 +58,7 @@ class Report:
         write_text(root / 'metrics.json', _json(content))
 
     def comparison(self) -> dict[str, dict[str, list[dict[str, Any]]]]:
-        """By data set and metric, what is published, where, and how much more or less the value here is."""
+        """By dataset and metric: the published values, their sources, and the difference of the scores from them."""
         found: dict[str, dict[str, list[dict[str, Any]]]] = {}
         for dataset, result in self.results.items():
             for name, value in result.mean.items():
@@ -70,7 +70,7 @@ class Report:
         return found
 
     def markdown(self) -> str:
-        """The table of the scores, a line for each data set; what is published, and what is missing and why."""
+        """A table with a row for each dataset, the published scores, and notes on differences and missing values."""
         names = self._names()
         lines = [_line('data set', 'images', *names), '|---|---|' + '---|' * len(names)]
         for dataset, result in self.results.items():
@@ -87,7 +87,7 @@ class Report:
         return f'{count} of {count + left_out}' if left_out else f'{count}'
 
     def _otherwise(self, dataset: str, metric: str) -> str:
-        """In what the published number was measured in another way, '' where nothing is known."""
+        """How the protocol differs from that of the published number; '' if no difference is known."""
         other = other_protocol(
             self.protocols[dataset].get(metric, {}), next(iter(self._published(dataset, metric)), None)
         )
@@ -95,7 +95,7 @@ class Report:
         return ', '.join(filter(None, (other, fewer)))
 
     def _difference(self, dataset: str, name: str) -> str:
-        """Marked with * where the published number was measured in another way."""
+        """The difference from the published number; * marks a different protocol."""
         value = self.results[dataset].mean.get(name)
         if value is None:
             return ''
@@ -103,20 +103,20 @@ class Report:
         return ' / '.join(f'{value - row.value:+.{row.digits}f}{mark}' for row in self._published(dataset, name))
 
     def _remarks(self) -> Iterator[str]:
-        """What has to be known of the table, as the lines of a list; what holds for several data sets is said once."""
-        said: dict[str, list[str]] = {}
-        for dataset, remark in self._known():
-            said.setdefault(' '.join(remark.split()), []).append(dataset)
-        if said:
+        """Notes below the table, as lines of a list; equal notes on several datasets are merged."""
+        remarks: dict[str, list[str]] = {}
+        for dataset, remark in self._remarks_by_dataset():
+            remarks.setdefault(' '.join(remark.split()), []).append(dataset)
+        if remarks:
             yield ''
-        for remark, datasets in said.items():
+        for remark, datasets in remarks.items():
             yield f'- {", ".join(datasets)}: {remark}'
 
-    def _known(self) -> Iterator[tuple[str, str]]:
+    def _remarks_by_dataset(self) -> Iterator[tuple[str, str]]:
         for dataset, of_set in self.comparison().items():
             for name, entries in of_set.items():
                 if other := entries[0]['otherwise']:
-                    yield dataset, f'* {name} was measured otherwise than the published one: {other}'
+                    yield dataset, f'* the protocol of {name} differs from the published one: {other}'
         for dataset, result in self.results.items():
             for name, reason in result.missing.items():
                 yield dataset, f'{name} is missing: {reason}'
@@ -131,11 +131,11 @@ class Report:
                 yield [dataset, image, *(values.get(name, '') for name in names)]
 
     def _names(self) -> list[str]:
-        """The metrics of all data sets, in the order of the options as far as they agree."""
+        """The metrics of all datasets, in the order of the options."""
         return list(dict.fromkeys(name for of_set in self.protocols.values() for name in of_set))
 
     def _published(self, dataset: str, metric: str) -> list[Published]:
-        """Several where tables disagree."""
+        """The published numbers for a metric; several if tables disagree."""
         kind = self.protocols[dataset].get(metric, {}).get('metric')
         if self.published is None or kind is None:
             return []
@@ -144,7 +144,7 @@ class Report:
 
 
 def evaluation_of(root: Path) -> str | None:
-    """The fingerprint of the evaluation whose results lie under `root`; None where there are none."""
+    """The fingerprint of the evaluation with results in `root`, or None if there are none."""
     try:
         return json.loads((root / 'metrics.json').read_text(encoding='utf-8'))['protocol'].get('evaluation')
     except (OSError, ValueError, KeyError):

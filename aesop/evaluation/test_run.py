@@ -1,4 +1,4 @@
-"""The test run: benchmark sets -> images, `metrics.json`, a table."""
+"""The test run: evaluates a network on benchmark sets and writes images, `metrics.json` and a table."""
 
 import logging
 from collections.abc import Callable
@@ -40,16 +40,16 @@ def test(
     Writes `results/<name>/`: images, `metrics.json` with the protocol, `metrics.csv` with every image, `metrics.md`.
 
     Args:
-        resume: what an interrupted run of the same weights, images and options has finished is not done again.
-        skip_bad: images that cannot be used are left out, and the results say so.
+        resume: reuse the finished batches of an interrupted run with the same weights, images and options.
+        skip_bad: leave out images that cannot be used, and list them in the results.
 
     Raises:
-        UserError: something is missing or does not fit; nothing has been written then.
+        UserError: something is missing or inconsistent; nothing has been written.
     """
     root = Path('results') / options.name
     if options.published is not None:
         with error_context('published'):
-            find(options.published)  # tells a name that there is not
+            find(options.published)  # raises an error for unknown names
     datasets = distributed.on_all(lambda: preflight.prepare(options, ('test', 'val'), root, skip_bad=skip_bad))
     model = build_model(options, device)
     if options.path.weights('g')[0] is None and any(True for _ in model.net_g.parameters()):
@@ -66,9 +66,9 @@ def test(
     if resume and distributed.on_main(lambda: evaluation_of(root) == of):
         logger.info('%s holds the finished results of this evaluation', root)
         if distributed.is_main():
-            forget(root)  # a kill may have come right before that
+            forget(root)  # still there if the run was killed just before removing it
         return DONE
-    with FinishedBatches(root, of, resume) as journal:  # from here on ranks write images
+    with FinishedBatches(root, of, resume) as journal:  # moves earlier results aside, before ranks write images
         if distributed.is_main():
             also_to(root / 'test.log')
         results = {}
@@ -88,7 +88,7 @@ def test(
 def _evaluated(
     model: SRModel, key: str, dataset: ImageDataset, metrics: Metrics, *args: Any, **kwargs: Any
 ) -> Evaluation:
-    """`evaluate`, as the block of the data set says, and with a word on each image that is left out."""
+    """`evaluate` with the batch size and workers of the dataset's options; logs the images that are left out."""
     for image, reason in dataset.left_out.items():
         logger.warning('data set %s, image %s is left out: %s', dataset.name, image, reason)
     block = model.options.datasets[key]
@@ -102,7 +102,7 @@ def _image_path(options: Options, root: Path, dataset: ImageDataset) -> Callable
 
 
 def _made(options: Options, model: SRModel, device: torch.device) -> dict[str, Any]:
-    """What all numbers of the run depend on, besides the images."""
+    """What the results of the run depend on besides the images."""
     path, key, _ = options.path.weights('g')
     weights = find_weights(path) if path else None
     return {

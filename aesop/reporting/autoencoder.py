@@ -1,4 +1,4 @@
-"""The auto-encoder that an option file means, and images after it."""
+"""Loads the auto-encoder of an option file and applies it to images."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -15,19 +15,19 @@ from aesop.utils.checkpoint import load_network
 
 
 def autoencoder_of(options: Options) -> nn.Module:
-    """The pretrained auto-encoder of an option file, in eval mode, without gradients, on a GPU where there is one.
+    """The pretrained auto-encoder of an option file, in eval mode without gradients, on a GPU if there is one.
 
-    It is the one of `aesop_opt` or of an AE-PSNR, or else `network_g`, where that is an auto-encoder.
+    Taken from `aesop_opt` or an AEPSNR metric, otherwise `network_g` if it is an auto-encoder.
 
     Raises:
-        UserError: the file names no auto-encoder, or no weights for it.
+        UserError: the file has no auto-encoder, or no weights for it.
     """
     return _network(options).to('cuda' if torch.cuda.is_available() else 'cpu')
 
 
 @torch.inference_mode()
 def auto_encode(ae: nn.Module, image: Tensor) -> Tensor:
-    """AE(image), (3, H, W) in [0, 1] and not clamped, on the CPU, computed where `ae` is."""
+    """AE(image) of a (3, H, W) image in [0, 1], not clamped; computed on the device of `ae`, returned on the CPU."""
     device = next((parameter.device for parameter in ae.parameters()), 'cpu')
     return ae(image[None].to(device))[0].cpu()
 

@@ -1,4 +1,4 @@
-"""Which expert of CAL-GAN's discriminator judges which part of an image, and how often each is chosen."""
+"""Visualises the routing of CAL-GAN's discriminator: the expert chosen for each part of an image, and their shares."""
 
 from pathlib import Path
 
@@ -14,10 +14,10 @@ from aesop.utils.checkpoint import load_network
 
 
 def router_of(options: Options) -> MOD:
-    """The trained mixture of experts of an option file, in eval mode, without gradients.
+    """The pretrained mixture of experts of an option file, in eval mode without gradients.
 
     Raises:
-        UserError: `network_d` is no MOD, or `path.pretrain_network_d` names no weights of it.
+        UserError: `network_d` is not a MOD, or `path.pretrain_network_d` is missing.
     """
     block = getattr(options, 'network_d', None)
     net = build_network(block) if block else None
@@ -34,18 +34,18 @@ def router_of(options: Options) -> MOD:
 
 @torch.inference_mode()
 def route(net: MOD, image: Tensor) -> Tensor:
-    """The experts' probabilities (H // 4, W // 4, E) at each 4x4 pixels of a (3, H, W) image in [0, 1]."""
+    """The probabilities (H // 4, W // 4, E) of the experts for each 4x4 block of a (3, H, W) image in [0, 1]."""
     height, width = (side // 4 for side in image.shape[-2:])
     return net.route(net.tokens(image[None]))[0].unflatten(0, (height, width))
 
 
 def draw_experts(net: MOD, image: Tensor, stem: str | Path) -> list[Path]:
-    """An image, the expert that each 4x4 pixels of it are sent to, and the share of the image that each expert gets.
+    """Draws an image, the expert chosen for each 4x4 block, and the share of the image routed to each expert.
 
     Args:
-        net: in eval mode: the running statistics of BatchNorm are used, not those of the image.
-        image: (3, H, W) in [0, 1], sides of 4 pixels and more.
-        stem: `<stem>.png`, `.pdf` and `.csv` are written: tokens, share and mean probability of each expert.
+        net: in eval mode, so that BatchNorm uses its running statistics.
+        image: (3, H, W) in [0, 1], with sides of at least 4 pixels.
+        stem: writes `<stem>.png`, `.pdf` and `.csv`; the latter has the tokens, share and mean probability per expert.
     """
     probabilities = route(net, image)
     chosen, experts = probabilities.argmax(-1), net.num_expert
@@ -65,7 +65,7 @@ def draw_experts(net: MOD, image: Tensor, stem: str | Path) -> list[Path]:
             axis.set_axis_off()
         axis = lower.subplots()
         axis.bar(range(experts), 100 * shares, color=colours(range(experts)))
-        axis.axhline(100 / experts, color='grey', linewidth=0.8, linestyle=':')  # all of them equally often
+        axis.axhline(100 / experts, color='grey', linewidth=0.8, linestyle=':')  # uniform routing
         axis.set(xlabel='expert', ylabel='% of the tokens', xticks=range(experts))
         written = write_figure(figure, stem)
     rows = zip(range(experts), torch.bincount(chosen.flatten(), minlength=experts).tolist(), shares.tolist(),

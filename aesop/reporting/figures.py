@@ -1,4 +1,4 @@
-"""What all figures share: one column of a paper, colours for colour-blind readers too, PNG and PDF, and CSV beside."""
+"""Common style and output of the figures: column width, colour-blind-safe palette, PNG, PDF and CSV."""
 
 import csv
 import io
@@ -10,8 +10,8 @@ from typing import Any
 from aesop.errors import UserError
 from aesop.utils.files import atomic, write_text
 
-COLUMN = 3.3  # inches: one column of CVPR's and IEEE's two
-# Okabe and Ito's palette without its yellow, which is too light on white; line and marker tell curves apart in print.
+COLUMN = 3.3  # inches: column width in CVPR's and IEEE's layout
+# Okabe and Ito's palette without yellow, which is too light on white; curves also differ in line style and marker.
 COLOURS = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9', '#000000')
 MARKERS = ('o', 's', '^', 'D', 'v', 'P', 'X')
 LINES = ('-', '--', '-.', ':')
@@ -30,13 +30,13 @@ STYLE: Any = {
     'grid.alpha': 0.4,
     'image.interpolation': 'nearest',
     'savefig.dpi': 300,
-    'pdf.fonttype': 42,  # text stays text; journals refuse type 3
+    'pdf.fonttype': 42,  # TrueType: journals reject Type 3 fonts
 }
 
 
 @contextmanager
 def drawing() -> Iterator[Any]:
-    """matplotlib's pyplot in the style of the figures, without a display; the figures made in it are closed at its end.
+    """Context manager that gives pyplot in the style of the figures, without a display, and closes new figures on exit.
 
     Raises:
         UserError: matplotlib is not installed.
@@ -58,7 +58,7 @@ def drawing() -> Iterator[Any]:
 
 
 def look(number: int) -> dict[str, Any]:
-    """Colour, marker and line of the curve of this number, as arguments of `plot`."""
+    """Colour, marker and line style of a curve by its number, as arguments of `plot`."""
     return {
         'color': COLOURS[number % len(COLOURS)],
         'marker': MARKERS[number % len(MARKERS)],
@@ -72,12 +72,12 @@ def write_figure(figure: Any, stem: str | Path) -> list[Path]:
     for path in paths:
         with atomic(path, suffixed=True) as aside:
             figure.savefig(aside)
-        figure.set_layout_engine('none')  # both are laid out alike, once
+        figure.set_layout_engine('none')  # compute the layout only once, for both files
     return paths
 
 
 def write_csv(stem: str | Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> Path:
-    """Writes `<stem>.csv`: what the figure shows, in numbers."""
+    """Writes the plotted data to `<stem>.csv`."""
     text = io.StringIO()
     table = csv.writer(text)
     table.writerow(header)

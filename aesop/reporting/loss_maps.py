@@ -1,4 +1,4 @@
-"""Where L_pix and L_AESOP punish an image (the paper's Figure 3)."""
+"""Maps of L_pix and L_AESOP over an image (the paper's Figure 3)."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,7 +14,7 @@ from aesop.reporting.figures import COLUMN, drawing, write_csv, write_figure
 
 @torch.inference_mode()
 def loss_maps(ae: nn.Module, sr: Tensor, gt: Tensor) -> tuple[Tensor, Tensor]:
-    """Per-pixel |sr - gt| and |AE(sr) - AE(gt)|, each (N, 1, H, W), the mean over the colours.
+    """|sr - gt| and |AE(sr) - AE(gt)| averaged over channels, each (N, 1, H, W).
 
     Args:
         ae: the pretrained auto-encoder, in eval mode.
@@ -26,12 +26,12 @@ def loss_maps(ae: nn.Module, sr: Tensor, gt: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def brightest_of(values: Tensor) -> float:
-    """The 99th percentile: where a map's colours end (torch.quantile refuses large images)."""
+    """The 99th percentile, the end of a map's colour scale (torch.quantile rejects large images)."""
     return values.flatten().kthvalue(max(1, round(0.99 * values.numel()))).values.item()
 
 
 def busiest_window(gt: Tensor, side: int) -> tuple[int, int, int]:
-    """(top, left, side) of the square with most detail in a (3, H, W) image; all are multiples of 4."""
+    """(top, left, side) of the square with the most detail in a (3, H, W) image; all are multiples of 4."""
     side = min(side, *(s // 4 * 4 for s in gt.shape[-2:]))
     detail = (gt - gt.roll((1, 1), (1, 2))).abs().mean(0)[None, None]
     detail = F.avg_pool2d(detail, side, stride=8)[0, 0]
@@ -42,13 +42,14 @@ def busiest_window(gt: Tensor, side: int) -> tuple[int, int, int]:
 def draw_loss_maps(
     ae: nn.Module, gt: Tensor, methods: Mapping[str, Tensor], window: tuple[int, int, int], stem: str | Path
 ) -> list[Path]:
-    """The ground truth, AE(gt) and their difference; each method's image with both of its maps. Maps are on one scale.
+    """Draws the ground truth, AE(gt) and their difference, and each method's image with its two maps, on one scale.
 
     Args:
         ae: the pretrained auto-encoder, in eval mode.
-        gt: (3, H, W) in [0, 1]; each of `methods`, by name, likewise.
-        window: (top, left, side) of the square that is drawn.
-        stem: `<stem>.png`, `.pdf` and `.csv` are written: the maps' values at each pixel of the square.
+        gt: (3, H, W) in [0, 1].
+        methods: by name, images like `gt`.
+        window: (top, left, side) of the square to draw.
+        stem: writes `<stem>.png`, `.pdf` and `.csv`; the latter has the values of the maps at each pixel of the square.
     """
     top, left, side = window
     inside = (..., slice(top, top + side), slice(left, left + side))

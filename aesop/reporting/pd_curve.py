@@ -1,4 +1,4 @@
-"""Perception-distortion curves, by weights between a PSNR-oriented and a perceptual network (Figures 4, 12 to 18)."""
+"""Perception-distortion curves from interpolated weights of two networks (Figures 4 and 12 to 18 of the paper)."""
 
 import csv
 import json
@@ -26,13 +26,13 @@ from aesop.utils.download import sha256
 from aesop.utils.files import write_text
 from aesop.utils.jsonl import json_safe
 
-Made = dict[str, dict[str, Any]]  # by method, what its numbers depend on
+Made = dict[str, dict[str, Any]]  # by method: what its results depend on
 KEYS = ('method', 'alpha', 'dataset')
 
 
 @dataclass(frozen=True)
 class Point:
-    """A method's network on a data set; `alpha` is 0 at the PSNR-oriented end and 1 at the perceptual one."""
+    """Scores of a network on a dataset; `alpha` is 0 for the PSNR-oriented network and 1 for the perceptual one."""
 
     method: str
     alpha: float
@@ -41,7 +41,7 @@ class Point:
 
 
 def interpolate(start: StateDict, end: StateDict, alpha: float) -> StateDict:
-    """(1 - alpha) * start + alpha * end, tensor by tensor; exactly the ends at 0 and 1. Whole numbers are `end`'s."""
+    """(1 - alpha) * start + alpha * end, exact at 0 and 1. Integer tensors are taken from `end`."""
     return {
         name: torch.lerp(start[name], tensor, alpha) if tensor.is_floating_point() else tensor
         for name, tensor in end.items()
@@ -49,7 +49,7 @@ def interpolate(start: StateDict, end: StateDict, alpha: float) -> StateDict:
 
 
 def weights_of(block: Mapping[str, Any], path: str, key: str) -> StateDict:
-    """The weights in a file, for the network of an option block, under our names."""
+    """The weights in a file for the network of an option block, with the parameter names used here."""
     net = build_network(block)
     load_network(net, path, key)
     return network_state_dict(net)
@@ -65,18 +65,17 @@ def measure(
     needed: Sequence[str] = (),
     earlier: tuple[Sequence[Point], Made] = ((), {}),
 ) -> list[Point]:
-    """Evaluates each method's interpolated networks on every data set and metric of a test's option file.
+    """Evaluates the interpolated networks of each method on the datasets and metrics of a test option file.
 
     Args:
         ends: by method, the weights of the PSNR-oriented and of the perceptual network.
-        steps: networks on each curve, both ends among them.
-        done: is given all points so far, and how they were made, after each network that was evaluated.
-        needed: metrics that the option file has to have.
-        earlier: what an interrupted run has got so far; networks of the same weights, options, images and code are
-            taken from there.
+        steps: number of networks per curve, including both ends.
+        done: called after each evaluated network with all points so far and what they depend on.
+        needed: metrics that the option file must have.
+        earlier: points of an interrupted run; reused if weights, options, images and code are the same.
 
     Raises:
-        UserError: something is missing or does not fit; nothing has been measured then.
+        UserError: something is missing or inconsistent; nothing has been evaluated.
     """
     points: list[Point] = []
     made: Made = {}
@@ -91,16 +90,16 @@ def measure(
     bar = tqdm(total=steps * len(ends), unit='network', disable=None)
     for method, options, datasets, start, end in prepared:
         model = build_model(options, device)
-        missing: dict[str, dict[str, str]] = {}  # reported; the others continue
+        missing: dict[str, dict[str, str]] = {}  # logged by `build_metrics`
         metrics = build_metrics(options, datasets, device, missing)
         made[method] = _made(options, datasets, ends[method], metrics, missing, device)
-        goes_on = earlier[1].get(method, {}).get('evaluation') == made[method]['evaluation']
+        resumes = earlier[1].get(method, {}).get('evaluation') == made[method]['evaluation']
         for alpha in torch.linspace(0, 1, steps, dtype=torch.float64).tolist():
             keys = [(method, f'{alpha:g}', dataset.name) for dataset in datasets.values()]
-            if goes_on and all(key in known for key in keys):
+            if resumes and all(key in known for key in keys):
                 points += [known[key] for key in keys]
             else:
-                model.net_g.load_state_dict(interpolate(start, end, alpha), strict=False)  # aliases come on top
+                model.net_g.load_state_dict(interpolate(start, end, alpha), strict=False)  # aliases are missing
                 points += _evaluated(model, datasets, metrics, method, alpha)
                 done(points, made)
             bar.update()
@@ -125,7 +124,7 @@ def _made(
     missing: dict[str, dict[str, str]],
     device: torch.device,
 ) -> dict[str, Any]:
-    """What all points of a curve depend on, and under 'evaluation' the fingerprint of that."""
+    """Everything that the points of a curve depend on, with its fingerprint under 'evaluation'."""
     run = describe_run()
     made = {
         'weights': list(paths),
@@ -147,13 +146,13 @@ def _prepare(option_file: str, overrides: Sequence[str], paths: tuple[str, str],
     datasets = preflight.prepare(options, ('test', 'val'), Path('results') / options.name)
     measured = dict.fromkeys(name for key in datasets for name in metric_blocks(options, key)[1])
     if missing := [name for name in needed if name not in measured]:
-        have = f'they have {", ".join(measured)}; add it to the file, or name another'
+        have = f'available: {", ".join(measured)}. Add it to the file or choose another'
         raise UserError(f'no data set of {option_file} has the metric {", ".join(missing)}; {have}')
     return options, datasets, start, end
 
 
 def write_points(stem: str | Path, points: Sequence[Point], made: Made | None = None) -> Path:
-    """`<stem>.csv`: a line for each network and data set, with all metrics; `<stem>.json`: how they were made."""
+    """Writes `<stem>.csv`, one row per network and dataset with all metrics, and `<stem>.json`, what they depend on."""
     names = list(dict.fromkeys(name for point in points for name in point.values))
     rows = (
         [p.method, f'{p.alpha:g}', p.dataset, *(f'{p.values[n]:.6g}' if n in p.values else '' for n in names)]
@@ -162,7 +161,7 @@ def write_points(stem: str | Path, points: Sequence[Point], made: Made | None = 
     if made is None:
         return write_csv(stem, (*KEYS, *names), rows)
     about = beside(stem, '.json')
-    if about.is_file():  # whenever a kill comes, no line of the table is said to be made in a way in which it was not
+    if about.is_file():  # drop outdated entries first, so that the JSON file is always true for all rows
         before = _read_made(about)
         write_text(about, _json({method: before[method] for method in made if before.get(method) == made[method]}))
     table = write_csv(stem, (*KEYS, *names), rows)
@@ -171,10 +170,10 @@ def write_points(stem: str | Path, points: Sequence[Point], made: Made | None = 
 
 
 def read_earlier(stem: str | Path) -> tuple[list[Point], Made]:
-    """What `write_points` has written there so far, and how it was made; nothing where one of them is not there.
+    """Reads what `write_points` has written so far; empty if one of the files does not exist.
 
     Raises:
-        UserError: a file is there and is something else.
+        UserError: a file has other contents.
     """
     about = beside(stem, '.json')
     if not (about.is_file() and beside(stem, '.csv').is_file()):
@@ -186,7 +185,7 @@ def _read_made(path: Path) -> Made:
     try:
         return {method: dict(entry) for method, entry in json.loads(path.read_text(encoding='utf-8')).items()}
     except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise UserError(f'{path}: this does not say how a curve was made; remove it to start afresh') from error
+        raise UserError(f'{path} does not describe a curve; remove it to start again') from error
 
 
 def _json(made: Made) -> str:
@@ -194,10 +193,10 @@ def _json(made: Made) -> str:
 
 
 def read_points(path: str | Path) -> list[Point]:
-    """What `write_points` wrote.
+    """Reads a table written by `write_points`.
 
     Raises:
-        UserError: the file is missing, or another table.
+        UserError: the file is missing or is another table.
     """
     try:
         with open(path, newline='', encoding='utf-8') as file:
@@ -214,26 +213,27 @@ def read_points(path: str | Path) -> list[Point]:
     except OSError as error:
         raise UserError(f'{path}: this file cannot be read ({error.strerror}); check the path') from error
     except (KeyError, ValueError, TypeError) as error:
-        raise UserError(f'{path}: this is no table of plot_pd_curve.py, {", ".join(KEYS)}, and metrics') from error
+        columns = f'columns {", ".join(KEYS)} and metrics'
+        raise UserError(f'{path} is not a table of `aesop plot pd-curve` with the {columns}') from error
     if not points:
-        raise UserError(f'{path}: this table has no lines')
+        raise UserError(f'{path}: this table has no rows')
     return points
 
 
 def draw_pd_curves(
     points: Sequence[Point], x: str, y: str, stem: str | Path, single: Sequence[Point] = ()
 ) -> list[Path]:
-    """A figure for each data set, `<stem>_<data set>.png` and `.pdf`: every method's curve over metrics `x` and `y`.
+    """Draws a figure per dataset, `<stem>_<dataset>.png` and `.pdf`: each method's curve over metrics `x` and `y`.
 
     Args:
-        single: further networks, drawn as one mark each.
+        single: further networks, each drawn as one marker.
 
     Raises:
         UserError: no point has both metrics.
     """
     known = list(dict.fromkeys(name for point in points for name in point.values))
     if missing := [name for name in (x, y) if name not in known]:
-        raise UserError(f'no point has the metric {", ".join(missing)}; there are {", ".join(known)}')
+        raise UserError(f'no point has the metric {", ".join(missing)}; available: {", ".join(known)}')
     written = []
     for dataset in dict.fromkeys(point.dataset for point in points):
         here = [p for p in (*points, *single) if p.dataset == dataset and {x, y} <= p.values.keys()]

@@ -1,4 +1,4 @@
-"""A run as a folder for others: weights, what they are, a model card with results and protocol, OpenModelDB's entry."""
+"""Exports a run for publication: weights, configuration, a model card with results, and an OpenModelDB entry."""
 
 import hashlib
 import json
@@ -23,13 +23,13 @@ from aesop.utils.hub import DEFAULT_FILE
 
 @dataclass(frozen=True)
 class Publication:
-    """What is published of a run.
+    """The parts of a run that are published.
 
     Attributes:
-        block: the network's block.
+        block: the option block of the network.
         recipe_sha256: hash of the run's resolved options.
-        iteration: of the weights; None where the file's name does not say it.
-        metrics: the content of `results/<name>/metrics.json`, None where the run has not been tested.
+        iteration: of the weights; None if it is not in the file name.
+        metrics: the contents of `results/<name>/metrics.json`; None if the run has not been tested.
     """
 
     name: str
@@ -43,19 +43,19 @@ class Publication:
 
 
 def read_run(run: Path, weights: Path | None = None, results: Path | None = None) -> Publication:
-    """What there is to publish.
+    """Collects what to publish.
 
     Args:
         run: `experiments/<name>`.
-        weights: a file of weights; default: the newest `models/net_g_*.pth` of the run.
-        results: `metrics.json` of `aesop test`, or its folder; default: `results/<name>`, if it is there.
+        weights: a file of weights; default: the latest `models/net_g_*.pth` of the run.
+        results: `metrics.json` of `aesop test`, or its folder; default: `results/<name>`, if it exists.
 
     Raises:
-        UserError: the folder is no run, or has no weights.
+        UserError: the folder is not a run, or has no weights.
     """
     recipe = run / 'options.yml'
     if not recipe.is_file():
-        raise UserError(f'{run} is no folder of a run: options.yml not found; name experiments/NAME')
+        raise UserError(f'{run} is not the folder of a run: options.yml not found; give experiments/NAME')
     options = load_options(recipe)
     if options.network_g is None:
         raise UserError(f'{recipe}: network_g is missing')
@@ -84,7 +84,7 @@ def _newest(models: Path) -> Path:
     latest = models / 'net_g_latest.pth'
     if latest.is_file():
         return latest
-    raise UserError(f'{models} has no net_g_*.pth: train the run, or name a file with --weights')
+    raise UserError(f'{models} has no net_g_*.pth: train the run, or give a file with --weights')
 
 
 def _metrics(path: Path) -> dict[str, Any]:
@@ -102,16 +102,16 @@ def publish(
 
     Args:
         licence: of the weights, as an SPDX identifier, e.g. `apache-2.0`.
-        key: which weights of the file.
+        key: which weights in the file to publish.
 
     Returns:
-        The files.
+        The paths of the files.
 
     Raises:
         UserError: the folder has other files, or the weights do not fit the network.
     """
     if folder.exists() and any(folder.iterdir()):
-        raise UserError(f'{folder} is not empty: name another folder with -o, or remove it')
+        raise UserError(f'{folder} is not empty: give another folder with -o, or remove it')
     net = build_network(this.block)
     load_params(net, read_weights(this.weights, key)[0], this.weights)
     model = folder / DEFAULT_FILE

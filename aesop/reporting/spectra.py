@@ -1,4 +1,4 @@
-"""What an auto-encoder keeps of an image against what a low-pass filter keeps (the paper's Figures 6 and 19)."""
+"""Spectra of auto-encoded and low-pass filtered images (the paper's Figures 6 and 19)."""
 
 from pathlib import Path
 
@@ -11,19 +11,18 @@ from aesop.reporting.figures import COLUMN, drawing, look, write_csv, write_figu
 from aesop.utils.images import to_y
 from aesop.utils.imresize import imresize
 
-FLOOR = 1e-6  # of the magnitude: its logarithm stays finite
+FLOOR = 1e-6  # added to magnitudes to keep their logarithms finite
 
 
 def low_pass(image: Tensor, scale: int) -> Tensor:
-    """(..., C, H, W) down by 1/scale and up again, MATLAB's bicubic both times; sides are multiples of `scale`."""
+    """Bicubic downsampling by `scale` and upsampling of (..., C, H, W), as in MATLAB; H, W are multiples of `scale`."""
     return imresize(imresize(image, 1 / scale), scale)
 
 
 def log_spectrum(image: Tensor) -> Tensor:
-    """log10 of the magnitude (H, W) of the Fourier transform of a (3, H, W) image's luma, zero frequency in the middle.
+    """log10 of the magnitude (H, W) of the Fourier transform of a (3, H, W) image's luma, with zero frequency centred.
 
-    The transform is orthonormal, and under a Hann window, so that the jump from one border to the opposite one does not
-    draw a cross.
+    The transform is orthonormal. A Hann window suppresses the cross caused by discontinuities at the border.
     """
     luma = to_y(image.double())[0]
     window = torch.hann_window(luma.shape[0])[:, None] * torch.hann_window(luma.shape[1])
@@ -32,7 +31,7 @@ def log_spectrum(image: Tensor) -> Tensor:
 
 
 def radial_profile(spectrum: Tensor, bins: int = 64) -> tuple[Tensor, Tensor]:
-    """Frequencies (cycles a pixel, up to 1/2) and the mean of a shifted (H, W) spectrum on the rings around them."""
+    """Frequencies (cycles per pixel, up to 1/2) and the means of a centred (H, W) spectrum over the rings at them."""
     fy, fx = (torch.fft.fftshift(torch.fft.fftfreq(side, dtype=torch.float64)) for side in spectrum.shape)
     ring = (fy[:, None].hypot(fx) * 2 * bins).long()
     used = ring < bins
@@ -43,23 +42,23 @@ def radial_profile(spectrum: Tensor, bins: int = 64) -> tuple[Tensor, Tensor]:
 
 
 def draw_spectra(ae: nn.Module, gt: Tensor, scale: int, stem: str | Path) -> list[Path]:
-    """An image, AE(image), the low-passed image, the difference of these two; their spectra; the spectra's means over
-    each frequency.
+    """Draws an image, AE(image), the low-pass filtered image and the difference of the latter two, with their spectra
+    and radial profiles.
 
-    The difference is that of the pixels (brightest where it is largest), and below it that of the magnitudes; all
-    spectra are on one logarithmic scale.
+    Below the (normalised) difference of the images is the difference of their magnitudes. All spectra have a common
+    logarithmic scale.
 
     Args:
         ae: the pretrained auto-encoder, in eval mode.
-        gt: (3, H, W) in [0, 1], sides multiples of `scale`.
-        stem: `<stem>.png`, `.pdf` and `.csv` are written: the means (log10), and how far AE's is above the filter's.
+        gt: (3, H, W) in [0, 1]; H and W are multiples of `scale`.
+        stem: writes `<stem>.png`, `.pdf` and `.csv`; the latter has the profiles (log10) and their difference.
     """
     encoded = auto_encode(ae, gt)
     filtered = low_pass(gt, scale)
     images = {'HR': gt, 'AE(HR)': encoded, 'LPF(HR)': filtered}
     spectra = {name: log_spectrum(image) for name, image in images.items()}
     profiles = {name: radial_profile(spectrum) for name, spectrum in spectra.items()}
-    low, high = np.quantile(spectra['HR'], (0.02, 0.999))  # torch's refuses large images
+    low, high = np.quantile(spectra['HR'], (0.02, 0.999))  # torch.quantile rejects large images
     difference = (encoded - filtered).abs()
     images['|AE - LPF|'] = difference / difference.max()
     magnitudes = (10 ** spectra['AE(HR)'] - 10 ** spectra['LPF(HR)']).abs()
@@ -80,7 +79,7 @@ def draw_spectra(ae: nn.Module, gt: Tensor, scale: int, stem: str | Path) -> lis
             axis.plot(frequency, mean, label=name, **look(number), markevery=8)
         axis.axvline(0.5 / scale, color='grey', linewidth=0.8, linestyle=':')
         axis.text(0.5 / scale, axis.get_ylim()[1], ' Nyquist of LR', fontsize=7, va='top')
-        axis.set(xlabel='spatial frequency (cycles a pixel)', ylabel=r'$\log_{10}$ magnitude')
+        axis.set(xlabel='spatial frequency (cycles per pixel)', ylabel=r'$\log_{10}$ magnitude')
         axis.legend(loc='lower left')
         written = write_figure(figure, stem)
     columns = ('frequency', 'hr', 'ae', 'lpf', 'ae_minus_lpf')

@@ -1,5 +1,4 @@
-"""How L_pix, L_AESOP and the scaled L_pix run through a training (the paper's Figure 9), from the run's
-`train.jsonl`."""
+"""Trajectories of L_pix and L_AESOP during training, from a run's `train.jsonl` (the paper's Figure 9)."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -9,7 +8,7 @@ from aesop.errors import UserError
 from aesop.options import load_options
 from aesop.reporting.figures import COLUMN, drawing, look, write_csv, write_figure
 
-TERMS = {  # option block -> names that its loss is logged under, and what the figure calls it
+TERMS = {  # option block -> names of its loss in the log, and its label in the figure
     'pixel_opt': (('l_g_pix', 'l_pix'), r'$L_{pix}$'),
     'aesop_opt': (('l_g_aesop', 'l_aesop'), r'$L_{AESOP}$'),
 }
@@ -17,27 +16,27 @@ Curve = dict[int, float]  # iteration -> value
 
 
 def read_losses(run: str | Path) -> dict[str, Curve]:
-    """Every loss term in `train.jsonl` of `experiments/<name>`, as it was logged: weighted.
+    """The weighted loss terms in `train.jsonl` of a folder `experiments/<name>`.
 
     Raises:
-        UserError: the folder has no such file, or it holds no losses.
+        UserError: the folder has no such file, or it contains no losses.
     """
     path = Path(run) / 'train.jsonl'
     losses: dict[str, Curve] = {}
     if path.is_file():
         for entry in map(json.loads, path.read_text(encoding='utf-8').splitlines()):
             for name, value in entry['losses'].items():
-                losses.setdefault(name, {})[entry['iter']] = float(value)  # NaN is written as a text
+                losses.setdefault(name, {})[entry['iter']] = float(value)  # NaN is stored as text
     if not losses:
-        raise UserError(f'{run}: this folder holds no losses of a training (train.jsonl); name experiments/<name>')
+        raise UserError(f'{run}: no training losses (train.jsonl) in this folder; give experiments/<name>')
     return losses
 
 
 def trajectories(run: str | Path) -> dict[str, Curve]:
-    """L_pix and L_AESOP of a run without their weights, and with them where these are not 1, by the figure's names.
+    """L_pix and L_AESOP of a run, unweighted and, if the weight is not 1, weighted; by label.
 
     Raises:
-        UserError: the run logged neither, or its folder is not whole.
+        UserError: the run logged neither, or its folder is incomplete.
     """
     losses = read_losses(run)
     options = load_options(Path(run) / 'options.yml')
@@ -53,12 +52,12 @@ def trajectories(run: str | Path) -> dict[str, Curve]:
         if weight != 1:
             curves[f'{weight:g} {label}'] = losses[name]
     if not curves:
-        raise UserError(f'{run}: it logged neither a pixel loss nor L_AESOP, only {", ".join(losses)}')
+        raise UserError(f'{run}: neither a pixel loss nor L_AESOP was logged, only {", ".join(losses)}')
     return curves
 
 
 def running_mean(values: Sequence[float], window: int) -> list[float]:
-    """The mean of the last `window` values (fewer at the start), at each."""
+    """The running mean over the last `window` values (fewer at the start)."""
     sums = [0.0]
     for value in values:
         sums.append(sums[-1] + value)
@@ -68,12 +67,12 @@ def running_mean(values: Sequence[float], window: int) -> list[float]:
 
 
 def draw_trajectories(runs: Mapping[str, Mapping[str, Curve]], stem: str | Path, smooth: int = 1) -> list[Path]:
-    """All curves of all runs over the iterations, logarithmic.
+    """Draws the curves of all runs over the iterations, on a logarithmic scale.
 
     Args:
-        runs: what `trajectories` gives, by the run's name.
-        stem: `<stem>.png`, `.pdf` and `.csv` are written.
-        smooth: length of the running mean, in logged values; the values themselves are drawn faintly.
+        runs: the results of :func:`trajectories`, by the name of the run.
+        stem: writes `<stem>.png`, `.pdf` and `.csv`.
+        smooth: length of the running mean, in logged values; the individual values are drawn faintly.
     """
     rows = []
     with drawing() as pyplot:

@@ -49,10 +49,10 @@ def test_curves_are_measured_and_drawn_with_earlier_ones(inputs, capsys, monkeyp
         ([*CURVE, '--steps', '1'], 'a curve has two ends at least'),
         ([*CURVE, '--curve', 'tiny', 'start.pth', 'end.pth'], 'tiny is named twice'),
         ([*CURVE, '--published', 'RRDB CALGANS'], 'Did you mean "RRDB CALGAN"?'),
-        ([*CURVE[:-1], 'dists', '--steps', '2'], 'tiny: no data set of tiny.yml has the metric dists; they have'),
+        ([*CURVE[:-1], 'dists', '--steps', '2'], 'tiny: no data set of tiny.yml has the metric dists; available'),
         (['--add', 'none.csv'], 'none.csv: this file cannot be read'),
         ([*CURVE, '--set', 'network_g=~'], 'network_g: is missing'),
-        (['--add', 'pd.csv', '-y', 'dists'], 'no point has the metric dists; there are psnr'),
+        (['--add', 'pd.csv', '-y', 'dists'], 'no point has the metric dists; available: psnr'),
     ],
 )
 def test_mistakes_are_told(inputs, capsys, arguments, words):

@@ -37,7 +37,7 @@ def test_mistakes_are_told(tmp_path, monkeypatch, capsys):
     make_run('a')
     make_run('other/a')
     for arguments, words in (
-        (['none'], 'none: this folder holds no losses of a training'),
+        (['none'], 'none: no training losses (train.jsonl)'),
         (['a', '--smooth', '0'], '--smooth 0: name 1 or more'),
         (['a', 'other/a'], 'two of the runs have the same name'),
     ):

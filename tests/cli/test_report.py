@@ -44,7 +44,7 @@ def test_all_mistakes_are_told_at_once(in_made, tmp_path, capsys):
 @pytest.mark.parametrize(
     ('arguments', 'words'),
     [
-        (['--beside', 'RRDB LLD 128'], 'is no published column'),
+        (['--beside', 'RRDB LLD 128'], 'is not a published column'),
         (['--ae', 'tiny.yml'], 'no auto-encoder is named'),
         (['-o', '/proc/none/page.html'], 'No such file'),
     ],

@@ -40,7 +40,7 @@ def test_bicubic_is_as_good_as_itself_and_not_good_enough():
     assert quality.images == 3
     assert quality.psnr == quality.bicubic == pytest.approx(quality.psnr)
     assert quality.bottleneck == quality.downsampling == 0
-    assert quality.problems == ['AE(gt) should be at least 1 dB above bicubic: train longer, or a larger network']
+    assert quality.problems == ['AE(gt) should be at least 1 dB above bicubic: train longer, or use a larger network']
 
 
 def test_a_bottleneck_far_from_lq_is_told_in_levels():

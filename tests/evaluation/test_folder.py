@@ -87,9 +87,9 @@ def test_bad_images_are_named(folder, capsys):
     save_image('Set/HR/alone.png', np.zeros((40, 40, 3), np.uint8))
     assert evaluate(['made', '--gt', 'Set/HR', '--metrics', 'psnr']) == 2
     alone, broken, small = capsys.readouterr().err.splitlines()
-    assert 'Set/HR/alone.png: there is no image for it' in alone
+    assert 'Set/HR/alone.png: has no image' in alone
     assert 'made/baby_SR.png: this cannot be read' in broken
-    assert 'made/bird_SR.png: 40x40 pixels (height x width), and Set/HR/bird.png has 75x66' in small
+    assert 'made/bird_SR.png: 40x40 pixels (height x width), but Set/HR/bird.png has 75x66' in small
     assert not Path('results/made').exists()
 
 
@@ -105,9 +105,9 @@ def test_bad_images_are_skipped(folder, capsys):
 @pytest.mark.parametrize(
     ('arguments', 'sentence'),
     [
-        (['made', '--lq', 'Set/LRx4'], '--lq without --gt'),
+        (['made', '--lq', 'Set/LRx4'], '--lq needs --gt'),
         (['none', '--gt', 'Set/HR'], 'none: folder not found'),
-        (['made', '--gt', 'Set/HR', '--published', 'x'], '"x" is no published column'),
+        (['made', '--gt', 'Set/HR', '--published', 'x'], '"x" is not a published column'),
         (['made', '--gt', 'Set/HR', '--lq', 'Set/LRx4', '--scale', '2'], 'is not 1/2 of the'),
     ],
 )
@@ -134,10 +134,10 @@ def test_names(truths, made, pairs):
 
 def test_names_that_leave_a_choice():
     pairs, problems = matched(['a', 'b', 'c_x4', 'c_HR'], ['a', 'a_SR', 'c', 'd'])
-    assert problems['a'] == 'a and a_SR may be meant; leave one'
-    assert problems['b'] == problems['c_x4'] == 'there is no image for it'
-    assert problems['c'] == 'belongs to any of c_x4, c_HR; rename it'
-    assert problems['d'] == 'belongs to no ground truth'
+    assert problems['a'] == 'matches a and a_SR; keep only one'
+    assert problems['b'] == problems['c_x4'] == 'has no image'
+    assert problems['c'] == 'matches each of c_x4, c_HR; rename it'
+    assert problems['d'] == 'has no ground truth'
 
 
 @pytest.mark.usefixtures('backbones')

@@ -96,7 +96,7 @@ def test_the_file_is_readable_without_us():
 
 
 def test_an_unknown_name_gets_the_nearest_one():
-    with pytest.raises(UserError, match='"RRDB AESOPS 128" is no published column.*Did you mean "RRDB AESOP 128"'):
+    with pytest.raises(UserError, match='"RRDB AESOPS 128" is not a published column.*Did you mean "RRDB AESOP 128"'):
         find('RRDB AESOPS 128')
 
 
@@ -141,4 +141,4 @@ def test_a_protocol_is_compared_at_the_scale_of_the_number():
     assert other_protocol(at_x8) == 'crop_border 8 and not 4'
     assert other_protocol(at_x8 | {'crop_border': 4}, row) == 'crop_border 4 and not 8'
     (row,) = find('RefVAE(LR) x8', dataset='DIV2K-val', metric='LRPSNR')
-    assert 'not by sampled bicubic' in other_protocol({'metric': 'LRPSNR'}, row)
+    assert 'not without antialiasing' in other_protocol({'metric': 'LRPSNR'}, row)

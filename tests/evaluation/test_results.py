@@ -25,8 +25,8 @@ def test_a_number_that_was_measured_in_another_way_is_marked():
     assert why['lpips'][0]['difference'] == pytest.approx(row['difference'])
     assert f'| {row["difference"]:+.4f}* |' in ours.markdown()
     assert ours.markdown().splitlines()[-2:] == [
-        '- Set14: * quality was measured otherwise than the published one: colour RGB and not Y (BT.601)',
-        '- Set14: * lpips was measured otherwise than the published one: backbone vgg16 and not alexnet',
+        '- Set14: * the protocol of quality differs from the published one: colour RGB and not Y (BT.601)',
+        '- Set14: * the protocol of lpips differs from the published one: backbone vgg16 and not alexnet',
     ]
 
     papers.results['Set14'].left_out['b'] = 'it is damaged'

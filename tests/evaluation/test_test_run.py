@@ -339,7 +339,7 @@ def test_a_metric_that_cannot_run_is_missing_and_the_others_go_on(folder, bicubi
     assert missing.keys() == {'psnr', 'musiq', 'ae', 'lpips'}
     assert 'pip install' in missing['musiq'] and 'none.pth: file not found' in missing['ae']
     assert 'alex.pth: file not found' in missing['lpips']
-    assert missing['psnr'] == 'image 0: it gives no number (NaN) (and 5 more images)'
+    assert missing['psnr'] == 'image 0: the score is NaN (and 5 more images)'
     assert report['protocol']['metrics']['others']['musiq'] == {'metric': 'MUSIQ', 'better': 'higher'}
     header, _, first, *_ = Path('results/tiny/metrics.md').read_text().splitlines()
     assert header == '| data set | images | ae | lpips | lr_psnr | musiq | psnr |'
@@ -373,7 +373,7 @@ def test_a_metric_with_a_mistake_in_it_costs_no_other_its_numbers(folder, bicubi
     report = json.loads(Path('results/tiny/metrics.json').read_text())
     assert report['datasets']['textures'].keys() == {'psnr', 'lr_psnr'}
     missing = report['missing']['textures']
-    assert 'Silent gives 0 scores for 1 images' in missing['silent']
+    assert 'Silent returned 0 scores for 1 images' in missing['silent']
     assert 'ZeroDivisionError: division by zero' in missing['broken'] and '1 / 0' in caplog.text
     assert "Absent needs cannot be used: No module named 'no_such_package'" in missing['absent']
 
@@ -414,7 +414,7 @@ def test_published_numbers_stand_beside(folder, bicubic, capsys):
         published == '| published: RRDB AESOP 128 |  | 46.280 | 25.630 |' and f'{row["difference"]:+.3f}' in difference
     )
     assert test(bicubic, '--set', 'published=RRDB AESOP 64') == 2
-    assert '"RRDB AESOP 64" is no published column' in capsys.readouterr().err
+    assert '"RRDB AESOP 64" is not a published column' in capsys.readouterr().err
 
 
 @pytest.mark.skipif(not (SHARED / 'data').is_dir(), reason='needs the benchmark images in ../shared/data')

@@ -92,7 +92,7 @@ def test_tiles_are_halved_until_they_fit(lq, caplog, error):
 
 def test_memory_for_nothing(lq):
     with pytest.raises(
-        UserError, match='not enough memory for tiles of 18 pixels with 8 around them; lower val.tile_overlap'
+        UserError, match='not enough memory for tiles of 18 pixels with 8 pixels of context; lower val.tile_overlap'
     ):
         TiledPrediction(Memory(100), 4, overlap=8)(lq)
 
@@ -103,3 +103,29 @@ def test_other_errors_are_not_taken_for_it(lq):
 
     with pytest.raises(RuntimeError, match='shapes'):
         TiledPrediction(broken, 4)(lq)
+
+
+def enlarge(x):
+    return F.interpolate(x, scale_factor=2, mode='nearest')
+
+
+@pytest.mark.parametrize(('tile', 'overlap', 'blend'), [(16, 8, 4), (16, 8, 8), (16, 4, 0), (10, 6, 3), (40, 8, 8)])
+def test_blending_tiles_that_agree_gives_the_whole_image(tile, overlap, blend):
+    lq = torch.rand(2, 3, 37, 51)
+    told = []
+    sr = tiled(enlarge, lq, 2, tile, overlap, progress=told.append, blend=blend)
+    torch.testing.assert_close(sr, enlarge(lq))
+    assert sum(told) == 2 * 37 * 51 or max(lq.shape[-2:]) <= tile
+
+
+def test_blending_removes_seams():
+    """A network that shifts each tile by its own mean."""
+    lq = torch.rand(1, 3, 32, 64)
+    lq[..., 32:] += 1
+
+    def shifting(x):
+        return enlarge(x) * 0 + x.mean()
+
+    hard, soft = tiled(shifting, lq, 2, 32, 8), tiled(shifting, lq, 2, 32, 8, blend=8)
+    steps = [x.diff(dim=-1).abs().max() for x in (hard, soft)]
+    assert steps[1] < steps[0] / 25  # 32 pixels of the result lie between the two

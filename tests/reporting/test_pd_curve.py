@@ -84,7 +84,7 @@ def test_an_interrupted_curve_goes_on(inputs):
     others, count = curve('other.pth')  # of other weights, so nothing counts
     assert others != whole and count == 4
     Path('pd.json').write_text('[')
-    with pytest.raises(UserError, match='pd.json: this does not say how a curve was made'):
+    with pytest.raises(UserError, match='pd.json does not describe a curve'):
         read_earlier('pd')
 
 
@@ -108,8 +108,8 @@ def test_a_table_is_read_back(tmp_path):
     ('content', 'words'),
     [
         (None, 'cannot be read'),
-        ('a,b\n1,2\n', 'is no table of plot_pd_curve.py'),
-        ('method,alpha,dataset,psnr\none,x,Set5,1\n', 'is no table of plot_pd_curve.py'),
+        ('a,b\n1,2\n', 'is not a table of `aesop plot pd-curve`'),
+        ('method,alpha,dataset,psnr\none,x,Set5,1\n', 'is not a table of `aesop plot pd-curve`'),
         ('method,alpha,dataset,psnr\n', 'has no lines'),
     ],
 )
@@ -125,5 +125,5 @@ def test_each_data_set_gets_a_figure_over_any_two_metrics(tmp_path):
     written = draw_pd_curves(POINTS, 'psnr', 'lpips', tmp_path / 'pd', single)
     assert [path.name for path in written] == ['pd_Set14.png', 'pd_Set14.pdf', 'pd_Set5.png', 'pd_Set5.pdf']
     assert Image.open(written[0]).size[0] == 132  # 3.3 inches, at the 40 dpi of `coarse`
-    with pytest.raises(UserError, match='no point has the metric dists; there are psnr, lpips'):
+    with pytest.raises(UserError, match='no point has the metric dists; available: psnr, lpips'):
         draw_pd_curves(POINTS, 'psnr', 'dists', tmp_path / 'pd')

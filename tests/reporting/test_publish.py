@@ -103,7 +103,7 @@ def test_mistakes_are_told(net, capsys):
     Path('out').mkdir()
     Path('out/mine.txt').touch()
     for command, message in (
-        (['experiments/none'], 'is no folder of a run: options.yml not found'),
+        (['experiments/none'], 'is not the folder of a run: options.yml not found'),
         (['experiments/tiny', '-o', 'out'], 'out is not empty'),
         (['experiments/tiny', '--results', 'none.json'], 'none.json: the results cannot be read'),
     ):

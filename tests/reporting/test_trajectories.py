@@ -76,7 +76,7 @@ def test_running_mean():
 
 
 def test_what_holds_no_losses_is_told(tmp_path):
-    with pytest.raises(UserError, match='holds no losses of a training'):
+    with pytest.raises(UserError, match='no training losses'):
         trajectories(tmp_path)
     with pytest.raises(UserError, match='neither a pixel loss nor L_AESOP, only l_g_gan'):
         trajectories(run_of(tmp_path / 'run', {1: {'l_g_gan': 1.0}}))

@@ -1,4 +1,4 @@
-"""A page that compares results: one HTML file with all that it shows inside, read without a network."""
+"""Builds the report: a self-contained HTML page that compares results."""
 
 import json
 import math
@@ -29,21 +29,21 @@ def build_page(
     ae: nn.Module | None = None,
     how: Format | None = None,
 ) -> str:
-    """The page as HTML.
+    """Returns the page as HTML.
 
     Args:
-        results: of each method, by names that differ.
-        published: by method, the published column to compare it with, e.g. `RRDB AESOP 128`; over what the results say.
-        beside: published columns that get a row of their own in the tables.
-        curves: of perception and distortion, from `plot_pd_curve.py`.
-        axes: the metrics that the plot shows first.
+        results: of each method, with distinct names.
+        published: by method, the published column to compare with, e.g. `RRDB AESOP 128`; overrides the results.
+        beside: published columns to show as additional rows of the tables.
+        curves: perception-distortion curves, from `aesop plot pd-curve`.
+        axes: the metrics that the plot shows initially.
         ae: the pretrained auto-encoder, for maps of L_AESOP.
 
     Raises:
         UserError: a published column is unknown; an image cannot be used.
     """
     if taken := [result.name for result in results if result.name in OWN]:
-        raise UserError(f'a result is called {taken[0]}, which the page calls something else; give it another `name`')
+        raise UserError(f'a result is called {taken[0]}, which is reserved; give it another `name`')
     columns = {result.name: result.published for result in results} | dict(published or {})
     for name in (*beside, *filter(None, columns.values())):
         find(name)
@@ -82,18 +82,16 @@ def _fill(title: str, data: dict[str, Any]) -> str:
     page = (folder / 'page.html').read_text(encoding='utf-8')
     for mark, names in PARTS.items():
         page = page.replace(f'<!-- {mark} -->', '\n'.join((folder / n).read_text(encoding='utf-8') for n in names))
-    text = json.dumps(data, allow_nan=False, separators=(',', ':')).replace(
-        '<', '\\u003c'
-    )  # no tag, whatever names hold
+    text = json.dumps(data, allow_nan=False, separators=(',', ':')).replace('<', '\\u003c')  # names cannot contain tags
     return page.replace('<!-- title -->', escape(title)).replace('<!-- data -->', text)
 
 
 def _tables(
     results: Sequence[Results], columns: Mapping[str, str | None], beside: Sequence[str]
 ) -> tuple[list[dict[str, Any]], list[str]]:
-    """A table for each data set, and what is to be said of them all."""
+    """A table for each dataset, and the notes on all tables."""
     tables: list[dict[str, Any]] = []
-    said: dict[str, list[str]] = {}  # what holds for several methods and sets is said once
+    notes: dict[str, list[str]] = {}  # text -> the datasets and methods it applies to
     for dataset in dict.fromkeys(name for result in results for name in result.means):
         methods = [result for result in results if dataset in result.means]
         metrics = [metric for r in methods for metric in (*r.means[dataset], *r.missing.get(dataset, {}))]
@@ -101,18 +99,18 @@ def _tables(
         rows = [_row(result, dataset, metrics, columns[result.name]) for result in methods]
         for metric in metrics:
             if doubt := _doubt(dataset, methods, metric):
-                said.setdefault(f'{doubt}; none is marked as the best.', []).append(dataset)
+                notes.setdefault(f'{doubt}; none is marked as the best.', []).append(dataset)
             else:
                 _mark_best(rows, metric, _direction(methods, metric))
         for result in methods:
             for remark in _remarks(result, dataset, columns):
-                said.setdefault(remark, []).append(f'{dataset}, {result.name}')
+                notes.setdefault(remark, []).append(f'{dataset}, {result.name}')
         for name in beside:
             cells = {metric: {'published': _printed(name, dataset, metric)} for metric in metrics}
             if any(cell['published'] for cell in cells.values()):
                 rows.append({'method': name, 'images': None, 'published': name, 'printed': True, 'cells': cells})
         tables.append({'dataset': dataset, 'metrics': metrics, 'rows': rows})
-    return tables, [f'{"; ".join(places)}: {text}' for text, places in said.items()]
+    return tables, [f'{"; ".join(places)}: {text}' for text, places in notes.items()]
 
 
 def _row(result: Results, dataset: str, metrics: Sequence[str], column: str | None) -> dict[str, Any]:
@@ -126,7 +124,7 @@ def _cell(result: Results, dataset: str, metric: str, column: str | None) -> dic
     if value is None:
         return {'missing': result.missing.get(dataset, {}).get(metric, 'not measured')}
     cell: dict[str, Any] = _plain({'value': value})
-    kind = result.protocol(dataset, metric).get('metric', metric)  # whatever the user has called it
+    kind = result.protocol(dataset, metric).get('metric', metric)  # the type, not the name in the options
     printed = _printed(column, dataset, kind) if column else None
     if printed and math.isfinite(value):
         cell |= {'published': printed, 'difference': value - printed['value']}
@@ -134,7 +132,7 @@ def _cell(result: Results, dataset: str, metric: str, column: str | None) -> dic
 
 
 def _printed(column: str, dataset: str, metric: str) -> dict[str, Any] | None:
-    """The published value, with the places that print it; where they disagree, all of them."""
+    """The published value with its sources; if they disagree, all values are listed."""
     rows = find(column, dataset=dataset, metric=metric)
     if not rows:
         return None
@@ -146,7 +144,7 @@ def _printed(column: str, dataset: str, metric: str) -> dict[str, Any] | None:
 
 
 def _remarks(result: Results, dataset: str, columns: Mapping[str, str | None]) -> Iterator[str]:
-    """What has to be known of a method's numbers."""
+    """Notes on the results of a method."""
     for metric, why in result.missing.get(dataset, {}).items():
         yield f'{label_of(metric)} is missing: {why}'
     for image, why in result.left_out.get(dataset, {}).items():
@@ -156,11 +154,11 @@ def _remarks(result: Results, dataset: str, columns: Mapping[str, str | None]) -
         protocol = result.protocol(dataset, metric)
         rows = find(column, dataset=dataset, metric=protocol.get('metric', metric))
         if rows and (other := other_protocol(protocol, rows[0])):
-            yield f'{label_of(metric)} was measured otherwise than the published one: {other}'
+            yield f'the protocol of {label_of(metric)} differs from the published one: {other}'
 
 
 def _mark_best(rows: list[dict[str, Any]], metric: str, better: str | None) -> None:
-    """Marks the best cells of a column, equal to the printed digits, where there is something to be better than."""
+    """Marks the best cells of a column, after rounding to the displayed digits, if it has several values."""
     digits = digits_of(metric)
     cells = [row['cells'][metric] for row in rows if 'value' in row['cells'][metric]]
     values = [math.inf if cell['value'] == 'inf' else round(cell['value'], digits) for cell in cells]
@@ -171,7 +169,7 @@ def _mark_best(rows: list[dict[str, Any]], metric: str, better: str | None) -> N
 
 
 def _doubt(dataset: str, methods: Sequence[Results], metric: str) -> str:
-    """What keeps a metric's values from being compared, '' where nothing does."""
+    """Why the values of a metric cannot be compared; '' if they can."""
     measured = [result for result in methods if metric in result.means[dataset]]
     if len({frozenset(result.images.get(dataset, {})) for result in measured}) > 1:
         counts = ', '.join(f'{result.name} {len(result.images.get(dataset, {}))}' for result in measured)
@@ -183,11 +181,11 @@ def _doubt(dataset: str, methods: Sequence[Results], metric: str) -> str:
 
 
 def _direction(results: Sequence[Results], metric: str) -> str | None:
-    """'higher' or 'lower' as the results say, or by the metric's name."""
-    said = (result.protocol(dataset, metric).get('better') for result in results for dataset in result.means)
-    return next(filter(None, said), better_of(metric))
+    """'higher' or 'lower', from the results or else from the metric's name."""
+    directions = (result.protocol(dataset, metric).get('better') for result in results for dataset in result.means)
+    return next(filter(None, directions), better_of(metric))
 
 
 def _plain(values: Mapping[str, float]) -> dict[str, Any]:
-    """Values as JSON can hold them."""
+    """Replaces infinity, which JSON does not support."""
     return {name: 'inf' if value == math.inf else value for name, value in values.items()}

@@ -1,4 +1,4 @@
-"""The pictures of a report: results beside ground truth and input, errors and loss maps, within a limit of bytes."""
+"""The images of a report: results, ground truth, input, error and loss maps, within a size limit."""
 
 import base64
 from collections.abc import Iterator, Sequence
@@ -19,22 +19,22 @@ from aesop.reporting.report.results import Results
 from aesop.utils.images import quantise, read_image, to_tensor, to_uint8
 from aesop.utils.imresize import imresize
 
-GT, BICUBIC, LQ = OWN = 'Ground truth', 'Input, bicubic', 'Input'  # names on the page besides the methods'
-LOSSLESS = 101  # OpenCV's name for it
-FALLBACK = 90
+GT, BICUBIC, LQ = OWN = 'Ground truth', 'Input, bicubic', 'Input'  # reserved names on the page
+LOSSLESS = 101  # OpenCV encodes WebP losslessly if the quality is above 100
+FALLBACK = 90  # quality if the images do not fit losslessly
 Sets = dict[str, tuple[ImageDataset, list[Results]]]
 
 
 @dataclass(frozen=True)
 class Format:
-    """How large pictures may be.
+    """Size and quality of the images.
 
     Attributes:
-        max_side: longer sides are scaled down to it, in pixels.
-        crop: show only the middle square of this many pixels, None shows all.
-        quality: WebP's, 1 to 100; None is lossless as long as `limit` allows, else FALLBACK.
-        limit: bytes of all pictures together; images beyond it are left out.
-        images: at most this many of each data set.
+        max_side: images with a longer side (in pixels) are downscaled to it.
+        crop: side of a central square to show; None shows whole images.
+        quality: WebP quality, 1 to 100; None is lossless if `limit` allows, else `FALLBACK`.
+        limit: total bytes; images beyond it are left out.
+        images: maximum number of images per dataset.
     """
 
     max_side: int = 1024
@@ -46,7 +46,7 @@ class Format:
 
 @dataclass
 class Comparison:
-    """An image by each method, (3, H, W) in [0, 1] (the input: smaller), and maps (H, W) of each, by their kind."""
+    """An image by each method, (3, H, W) in [0, 1] (smaller for the input), and its maps (H, W), by kind and method."""
 
     dataset: str
     image: str
@@ -55,10 +55,10 @@ class Comparison:
 
 
 def album(results: Sequence[Results], how: Format, ae: nn.Module | None) -> tuple[list[dict[str, Any]], list[str]]:
-    """Entries of the page's `images`, and what the page has to say about them.
+    """Returns the entries of the page's `images` and notes about them.
 
     Raises:
-        UserError: a method's picture is missing, unreadable, or of another size than the ground truth.
+        UserError: an image is missing, unreadable, or differs in size from the ground truth.
     """
     sets = _datasets(results)
     wanted = _order(sets, how.images)
@@ -93,7 +93,7 @@ def _about(shown: int, wanted: int, total: int, used: int, quality: int, how: Fo
 
 
 def _datasets(results: Sequence[Results]) -> Sets:
-    """By name: the images of each data set that has pictures, and the methods that have them."""
+    """By name: each dataset with images, and the methods that have results for it."""
     found: Sets = {}
     for name in dict.fromkeys(name for result in results for name in result.means):
         methods = [result for result in results if (result.folder / 'visualization' / name).is_dir()]
@@ -104,7 +104,7 @@ def _datasets(results: Sequence[Results]) -> Sets:
 
 
 def _order(sets: Sets, most: int | None) -> list[tuple[str, int]]:
-    """(data set, index) of the images to show, the sets in turn: what a limit cuts off, it cuts off all of them."""
+    """(dataset, index) of the images to show; datasets alternate, so that the size limit affects all of them."""
     columns = []
     for name, (dataset, methods) in sets.items():
         shown = [i for i, image in enumerate(dataset.names) if any(m.pictures(name, image) for m in methods)]
@@ -114,12 +114,12 @@ def _order(sets: Sets, most: int | None) -> list[tuple[str, int]]:
 
 
 def _affordable(sets: Sets, wanted: list[tuple[str, int]], how: Format, ae: nn.Module | None) -> int:
-    """LOSSLESS if, by the first image of each data set, all fit into the limit; else FALLBACK."""
+    """LOSSLESS if all images fit into the limit, estimated from the first one of each dataset; else FALLBACK."""
     needed = 0.0
     for name in dict.fromkeys(name for name, _ in wanted):
         indices = [index for other, index in wanted if other == name]
         first = _encode(_compare(*sets[name], indices[0], how, None), how, LOSSLESS)
-        needed += first['bytes'] * len(indices) * (1.4 if ae else 1)  # as many maps again
+        needed += first['bytes'] * len(indices) * (1.4 if ae else 1)  # the maps of L_AESOP
     return LOSSLESS if needed <= how.limit else FALLBACK
 
 
@@ -140,7 +140,7 @@ def _compare(
         if sr.shape != shape
     ]:
         raise UserError(wrong)
-    if factor > 1:  # the auto-encoder's input is as large as its output
+    if factor > 1:  # not for auto-encoders, whose input has the size of the output
         results[BICUBIC] = quantise(imresize(lq, factor))
     maps: dict[str, dict[str, Tensor]] = {}
     if gt is not None:
@@ -158,17 +158,17 @@ def _compare(
 
 
 def _cut(sr: Tensor, shape: torch.Size, scale: int) -> Tensor:
-    """`sr` without the rows and columns that test.py cuts off the ground truth: fewer than `scale`."""
+    """Crops `sr` like a test run crops the ground truth, by less than `scale` rows and columns."""
     more = [have - wanted for have, wanted in zip(sr.shape[-2:], shape[-2:])]
     return sr[..., : shape[-2], : shape[-1]] if all(0 <= n < scale for n in more) else sr
 
 
 def _middle(image: Tensor, side: int | None, smaller: int, factor: int) -> Tensor:
-    """The middle square of `side` pixels of the ground truth, cut along the input's pixels; None: all.
+    """The central square of `side` pixels of the ground truth, aligned with the pixels of the input; None: all.
 
     Args:
-        smaller: how many times smaller than the ground truth the image is.
-        factor: how many times smaller the input is.
+        smaller: downscaling factor of the image with respect to the ground truth.
+        factor: downscaling factor of the input.
     """
     if side is None:
         return image
@@ -182,10 +182,10 @@ def _middle(image: Tensor, side: int | None, smaller: int, factor: int) -> Tenso
 
 
 def _encode(comparison: Comparison, how: Format, quality: int) -> dict[str, Any]:
-    """The entry of a comparison, with its `bytes`."""
+    """The entry of a comparison, with its size in `bytes`."""
     pictures = {name: to_uint8(picture) for name, picture in comparison.pictures.items()}
     height, width = next(iter(pictures.values())).shape[:2]
-    brightest = max(map(brightest_of, _all(comparison)), default=0.0)  # one scale: they are to be compared
+    brightest = max(map(brightest_of, _all(comparison)), default=0.0)  # a common scale for all maps
     maps = {
         kind: {name: _webp(_fit(_coloured(values, brightest), how), quality) for name, values in of_kind.items()}
         for kind, of_kind in comparison.maps.items()
@@ -209,7 +209,7 @@ def _all(comparison: Comparison) -> Iterator[Tensor]:
 
 
 def _coloured(values: Tensor, brightest: float) -> np.ndarray:
-    """(H, W) values as HWC RGB: black is 0, the lightest colour `brightest` and more."""
+    """Maps (H, W) values to HWC RGB: 0 to black, `brightest` and above to the lightest colour."""
     grey = (values / max(brightest, 1e-6)).clamp(0, 1).mul(255).round().to(torch.uint8).numpy()
     return cv2.cvtColor(cv2.applyColorMap(grey, cv2.COLORMAP_MAGMA), cv2.COLOR_BGR2RGB)
 
@@ -223,6 +223,6 @@ def _fit(image: np.ndarray, how: Format) -> np.ndarray:
 
 
 def _webp(image: np.ndarray, quality: int) -> str:
-    """A data URI."""
+    """The image as a data URI."""
     _, data = cv2.imencode('.webp', cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_WEBP_QUALITY, quality])
     return f'data:image/webp;base64,{base64.b64encode(data.tobytes()).decode()}'

@@ -1,4 +1,4 @@
-"""What `test.py` has left in `results/<name>`."""
+"""Reads the results of `aesop test` from `results/<name>`."""
 
 import json
 import math
@@ -12,19 +12,21 @@ from aesop.data.datasets.base import ImageDataset
 from aesop.errors import UserError, error_context
 from aesop.options import Options, load_options
 
-Values = dict[str, float]  # by metric; one that is missing, or no number, is left out
+Values = dict[str, float]  # by metric; without missing values and NaN
 
 
 @dataclass
 class Results:
-    """A method's numbers and images.
+    """Scores and images of a method.
 
     Attributes:
-        means: by data set. `images`: by data set and image.
-        missing: by data set and metric, why there is no value. `left_out`: by data set and image, likewise.
-        protocols: by data set and metric, how it was measured.
-        published: the paper's column that they are to be compared with, e.g. `RRDB AESOP 128`.
-        options: None where the folder has no `options.yml`.
+        means: mean scores, by dataset.
+        images: scores, by dataset and image.
+        missing: reasons for missing scores, by dataset and metric.
+        left_out: reasons for missing images, by dataset and image.
+        protocols: by dataset and metric.
+        published: the column of the paper to compare with, e.g. `RRDB AESOP 128`.
+        options: None if the folder has no `options.yml`.
     """
 
     folder: Path
@@ -38,12 +40,12 @@ class Results:
     options: Options | None
 
     def protocol(self, dataset: str, metric: str) -> dict[str, Any]:
-        """How the metric was measured; empty where the results do not say."""
+        """The protocol of a metric; empty if it is not in the results."""
         return self.protocols.get(dataset, {}).get(metric, {})
 
     def pictures(self, dataset: str, image: str) -> dict[str, Path]:
-        """What was written for an image, by what it is called beside others: the method's name, or that with the
-        number of the solution, where the method was asked for several."""
+        """The files written for an image, by display name: the name of the method, followed by the number of the
+        solution if there are several."""
         suffix = self.options.val.image_suffix(self.options.name) if self.options else ''
         path = self.folder / 'visualization' / dataset / f'{image}{suffix}.png'
         if path.is_file():
@@ -52,27 +54,27 @@ class Results:
         return {f'{self.name} {int(solution.stem[-5:]) + 1}': solution for solution in solutions}
 
     def dataset(self, name: str) -> ImageDataset | None:
-        """The data set of this name, its images in [0, 1] whatever the network took; None where the options have none.
+        """The dataset of this name, with images in [0, 1] and RGB; None if the options have none.
 
         Raises:
-            UserError: its folders are not there.
+            UserError: its folders are missing.
         """
         if self.options is None:
             return None
         for key, block in self.options.datasets.items():
             if block.get('name', key) == name:
                 plain = {k: v for k, v in block.items() if k not in ('mean', 'std', 'color')}
-                # on_error: what a test with --skip-bad has left out is no mistake here
+                # on_error: images that a test with --skip-bad left out are not an error
                 with error_context(f'{self.folder}/options.yml: datasets.{key}'):
                     return build_dataset(plain, scale=self.options.scale, name=key, on_error='skip')
         return None
 
 
 def read_results(folder: str | Path) -> Results:
-    """The numbers of a folder `results/<name>`.
+    """Reads a folder `results/<name>`.
 
     Raises:
-        UserError: the folder holds no results.
+        UserError: the folder has no results.
     """
     folder = Path(folder)
     path = folder / 'metrics.json'
@@ -90,16 +92,16 @@ def read_results(folder: str | Path) -> Results:
         )
         published = content.get('published')
     except OSError as error:
-        raise UserError(f'{path} cannot be read ({error.strerror}): name folders that test.py has written') from error
+        raise UserError(f'{path} cannot be read ({error.strerror}); give folders written by `aesop test`') from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f'{path} is no result of test.py, or is damaged ({error}); run the test again') from error
+        raise UserError(f'{path} is not a result of `aesop test` or is damaged ({error}); test again') from error
     options = load_options(folder / 'options.yml') if (folder / 'options.yml').is_file() else None
     name = content.get('name') or folder.resolve().name
     return Results(folder, name, means, images, missing, left_out, protocols, published, options)
 
 
 def _numbers(values: dict[str, Any]) -> Values:
-    """Those of the values that are numbers; infinity (equal images) may be written as text."""
+    """The values that are numbers; infinity (for identical images) may be stored as text."""
     numbers = {}
     for name, value in values.items():
         if isinstance(value, str) and value.lower() in ('inf', 'infinity'):

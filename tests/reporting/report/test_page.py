@@ -101,7 +101,7 @@ def test_another_protocol_than_the_papers_is_noted(results):
     protocol = results[1].protocols['Set14']
     rgb = {'Set14': protocol | {'psnr': protocol['psnr'] | {'colour': 'RGB'}}}
     data = data_of(build_page([replace(results[1], protocols=rgb)], published={'tiny': 'RRDB AESOP 128'}))
-    note = 'PSNR was measured otherwise than the published one: colour RGB and not Y (BT.601)'
+    note = 'the protocol of PSNR differs from the published one: colour RGB and not Y (BT.601)'
     assert f'Set14, tiny: {note}' in data['notes']
 
 
@@ -120,7 +120,7 @@ def test_names_are_never_markup(results):
 
 
 def test_names_of_the_page_and_unknown_columns_are_refused(results):
-    with pytest.raises(UserError, match='a result is called Input, which the page calls something else'):
+    with pytest.raises(UserError, match='a result is called Input, which is reserved'):
         build_page([replace(results[0], name='Input')])
-    with pytest.raises(UserError, match='"RRDB AESOP 12" is no published column'):
+    with pytest.raises(UserError, match='"RRDB AESOP 12" is not a published column'):
         build_page(results, published={'tiny': 'RRDB AESOP 12'})

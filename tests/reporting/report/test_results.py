@@ -39,12 +39,12 @@ def test_what_is_no_number_is_not_taken_for_one(tmp_path):
 
 @pytest.mark.parametrize('content', ['', '[]', '{"images": {}}', '{"datasets": {"Set5": [1]}}', '{"datasets": null}'])
 def test_other_files_are_refused(tmp_path, content):
-    with pytest.raises(UserError, match='metrics.json is no result of test.py, or is damaged'):
+    with pytest.raises(UserError, match='metrics.json is not a result of `aesop test` or is damaged'):
         read_results(write(tmp_path / 'run', content))
 
 
 def test_a_folder_without_results_is_told(tmp_path):
-    with pytest.raises(UserError, match='cannot be read .* name folders that test.py has written'):
+    with pytest.raises(UserError, match='cannot be read .* give folders written by `aesop test`'):
         read_results(tmp_path / 'none')
 
 
