@@ -1,4 +1,7 @@
-"""`python -m scripts.compatibility` tries the option files of other programs and writes docs/compatibility.md."""
+"""Tests the option files of other programs and writes the table of docs/compatibility.md.
+
+python -m scripts.compatibility
+"""
 
 import sys
 from pathlib import Path

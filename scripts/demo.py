@@ -1,8 +1,11 @@
-"""The whole method on real photographs, on two CPU cores in minutes: `make demo`, or `make demo DATA=/a/folder`.
+"""Demonstrates the whole method on real photographs within minutes on two CPU cores.
 
-From the PSNR-oriented network and the auto-encoder of the package (aesop/weights): the same GAN training with 0.01 L1
-and with L_AESOP, beside the network of the package, which was trained longer and with a perceptual loss -> a table and
-a picture, by the same option files and commands that real training uses.
+    make demo
+    make demo DATA=/a/folder
+
+Starting from the PSNR-oriented network and the auto-encoder in aesop/weights, trains a GAN with 0.01 L1 and one with
+L_AESOP, and compares them with the package's own network, which was trained longer and with a perceptual loss. Writes a
+table and a figure; uses the same option files and commands as a real training.
 """
 
 import argparse
@@ -45,7 +48,7 @@ LARGEST = 1024, 512  # pixels a side that are used of a training and of a held-o
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--data', type=Path, help='a folder of photographs instead of those of scikit-image')
     start = time.perf_counter()
     try:

@@ -1,4 +1,4 @@
-"""Mutates option files and loads them: each must end in options or in a sentence, never in another exception.
+"""Mutates option files and loads them: each must either load or give an error message, never another exception.
 
 python scripts/fuzz_options.py options/train_aesop_rrdb.yml --count 2000 --seed 0
 """

@@ -1,9 +1,9 @@
-"""Builds each recipe at full size and takes one real step with batch 1 on the CPU; docs/recipes.md gets the table.
+"""Builds each recipe at full size, takes one training step with batch 1 on the CPU, and updates docs/recipes.md.
 
 python scripts/recipe_steps.py [FILE ...] [--vgg FILE]
 
-Every recipe has a process of its own, so that the peak memory is its own. The pretrained weights that an option file
-names are left out; everything else is as the file says. Rows of recipes that are not measured now stay.
+Each recipe runs in a separate process, to measure its peak memory. Pretrained weights are not loaded; everything else
+is as in the option file. Rows of recipes that are not selected are kept.
 """
 
 import argparse

@@ -1,10 +1,9 @@
-"""Writes a run's weights in half precision, with a header that says what they are: the files of aesop/weights.
+"""Converts a run's weights to a file for aesop/weights: half precision, with a descriptive header.
 
 python scripts/ship_weights.py experiments/small_psnr 15000 -o aesop/weights/psnr_x4.safetensors
 
-The header of the safetensors file has `architecture` (the network's block, as JSON), `scale`, `recipe` (data sets and
-training options of the run, as JSON) with its `recipe_sha256`, `commit` and `iteration`. Exit code 2: something is
-wrong, said in a sentence.
+The header of the safetensors file has `architecture` (the network's block, as JSON), `scale`, `recipe` (datasets and
+training options of the run, as JSON) with its `recipe_sha256`, `commit` and `iteration`. Errors give exit code 2.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Draws what the real-world degradation does to a photograph, step by step: docs/images/degradation.png.
+"""Draws the steps of the real-world degradation of a photograph: docs/images/degradation.png.
 
 python scripts/show_degradation.py [--image PATH] [--seed N] [--output PATH]
 """

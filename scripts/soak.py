@@ -1,12 +1,12 @@
-"""Kills a small AESOP run again and again, resumes it each time, and compares it with one that was left alone.
+"""Kills a small AESOP run at random moments, resumes it each time, and compares it with an uninterrupted run.
 
     python scripts/soak.py --kills 30            # one rank
     python scripts/soak.py --kills 30 --ranks 2  # two ranks, gloo
 
-A kill is SIGKILL, with which no program can deal, at a random moment: while a file is being written, while the next
-iteration is computed, or while the run starts. Of several ranks all are killed, or one, upon which the others have to
-end by themselves. The same bits have to come out: every weight file, the last state with optimisers, random generators
-and position, and all validations.
+SIGKILL, which no program can handle, is sent at a random moment: while a file is written, while the next iteration is
+computed, or while the run starts. With several ranks, either all or one of them are killed; in the latter case the
+others have to exit by themselves. The results must be bit-identical: all weight files, the last state with optimisers,
+random generators and position, and all validation results.
 """
 
 import argparse

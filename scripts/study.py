@@ -1,9 +1,9 @@
-"""Runs a study: trains what is missing, goes on where it was interrupted, evaluates, and writes its tables.
+"""Runs a study: trains what is missing, resumes interrupted trainings, evaluates, and writes its tables.
 
 python scripts/study.py scripts/small_study.yml -o results/study.md
 
-scripts/small_study.yml explains the keys. A table gives mean, standard deviation and number over the seeds, and paired
-differences of two methods, seed by seed. Exit code 2: something is wrong, said in a sentence.
+scripts/small_study.yml explains the keys. Tables give the mean, standard deviation and number over seeds, and paired
+differences of two methods by seed. Errors give exit code 2.
 """
 
 import argparse

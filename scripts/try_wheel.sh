@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Builds the sdist, of that the wheel, and uses it as somebody else would: in an empty folder, without this checkout.
+# Builds the sdist, a wheel from it, and tests the wheel in an empty folder, without this checkout.
 #
-#     scripts/try_wheel.sh [PYTHON]     PYTHON has the dependencies; default: .venv/bin/python
+#     scripts/try_wheel.sh [PYTHON]     PYTHON must have the dependencies; default: .venv/bin/python
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 python=${1:-$root/.venv/bin/python}

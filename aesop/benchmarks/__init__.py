@@ -1,4 +1,4 @@
-"""Measurements of the framework on the machine it runs on; a module a benchmark, `run` calls them by name."""
+"""Benchmarks of the framework, one module each, run by name with :func:`run`."""
 
 import argparse
 import importlib

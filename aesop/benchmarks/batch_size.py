@@ -1,11 +1,12 @@
-"""Finds the largest batch that the memory takes, by real training steps on random images. Needs no data and no weights.
+"""Finds the largest batch that fits into memory, with real training steps on random images; no data or weights needed.
 
 aesop benchmark batch-size -opt FILE [--set KEY=VALUE ...] [--variant KEY=VALUE ...] [--limit-gb N]
 
-Batches double until one does not fit, then the range between is halved; each is tried in a process of its own. On a GPU
-what counts is whether PyTorch gets the memory, on the CPU what the process has resident. Images are as large as in
-training; the degradation of real-world training, which runs before a step, is left out. Each `--variant` is measured
-beside the options as they are, e.g. `--variant runtime.precision=bf16 --variant network_g.use_checkpoint=true`.
+The batch size is doubled until it does not fit, then bisected; each size runs in a separate process. On a GPU, the
+limit is what PyTorch can allocate; on the CPU, the resident memory of the process. Images have the size used in
+training; the degradation of real-world training, which runs before a step, is not included. Each `--variant` is
+measured in addition to the options as given, e.g. `--variant runtime.precision=bf16 --variant
+network_g.use_checkpoint=true`.
 """
 
 import argparse

@@ -1,14 +1,16 @@
-"""Training crops a second: a plain loader, LMDB and the decode cache, on the same images.
+"""Training crops per second: a plain loader, LMDB and the decode cache, on the same images.
 
-Each loader gives batches of random pairs (a ground-truth crop and its low-resolution image, flipped and turned), the
-same ones: their first batches are compared before anything is timed. `plain` decodes both whole PNGs with OpenCV for
-each crop; `lmdb` does the same from an LMDB of BasicSR's layout; `cache` reads the crop's rows from `cache: disk`;
-`cache, LR made` reads the ground truth alone so and makes the low-resolution crop by `imresize`.
+Each loader returns batches of random pairs (a ground-truth crop and its low-resolution image, with flips and
+rotations). All loaders give the same pairs: their first batches are compared before timing. `plain` decodes both whole
+PNGs with OpenCV for each crop; `lmdb` does the same from an LMDB with BasicSR's layout; `cache` reads the rows of the
+crop from `cache: disk`; `cache, LR made` reads only the ground truth in this way and makes the low-resolution crop by
+`imresize`.
 
-2K images are mosaics of photographs, so their PNGs compress as those of photographs do; sub-images are 480x480 pieces
-of them. `cold` is one pass over all images after their files were dropped from the page cache (the megabytes then read
-from the disk are counted by the system), `warm` the median over rounds in which the loaders take turns. The workers
-run before the clock does. A disk below a virtual machine may keep a cache of its own, which nobody here can drop.
+2K images are mosaics of photographs, so that their PNGs compress like those of photographs; sub-images are 480x480
+pieces of them. `cold` is one pass over all images after their files were dropped from the page cache (with the
+megabytes read from disk, as counted by the system), `warm` the median over rounds in which the loaders alternate.
+Workers are started before the clock. The disk of a virtual machine may have a cache of its own, which cannot be
+dropped.
 """
 
 import argparse

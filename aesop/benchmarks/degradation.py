@@ -1,8 +1,8 @@
-"""Degraded pairs a second on the device, as published and as here, from the same choices.
+"""Degraded pairs per second, as in the published code and as implemented here, with the same random choices.
 
-`plain` makes the steps as the published code makes them: sharpening by a 51x51 kernel, blurs as direct sums with a
-kernel for each colour, photon noise drawn for all images in colour and once more in grey. Resizing, Gaussian noise and
-JPEG are the same code in both, as is the pool. Both are given the same batches.
+`plain` uses the steps of the published code: sharpening with a 51x51 kernel, blurs as direct convolutions with one
+kernel per channel, and Poisson noise drawn for all images both in colour and in grey. Resizing, Gaussian noise, JPEG
+and the pool are the same code in both. Both get the same batches.
 """
 
 import argparse

@@ -1,8 +1,8 @@
-"""One image through a generator at full size, whole and in tiles and in each precision, against `plain` (eager fp32).
+"""Inference of one image with a full-size generator, whole and tiled, in each precision, against `plain` (eager fp32).
 
-Everything but `plain` is the model's own `predict`, as test.py uses it. The weights are random ones with which images
-look like images (lifelike.py), so that the differences of the results mean something. Peak memory is that of one image
-in a process of its own, beyond what the imported libraries take.
+All variants except `plain` use the model's own `predict`, as a test run does. The weights are random, but constructed
+such that outputs look like images (lifelike.py), so that the differences are meaningful. Peak memory is that of one
+image in a separate process, in addition to the imported libraries.
 """
 
 import argparse

@@ -1,9 +1,9 @@
-"""Weights for benchmarks: networks whose images look like images, without any training or download.
+"""Weights for benchmarks: networks that produce image-like outputs without training or downloads.
 
-Right after initialisation a generator gives noise, and an auto-encoder next to nothing: losses have values that no
-training has, and small errors of precision large effects. Here three channels carry RGB from end to end: generators
-upsample to the nearest pixel and auto-encoders average and upsample, both with some random texture of the other
-channels on top. Every weight is used, and computing takes what it always takes.
+After a standard initialisation, a generator produces noise and an auto-encoder almost nothing: losses are unrealistic,
+and small rounding errors have large effects. Here three channels carry RGB through the network: generators perform
+nearest-neighbour upsampling, and auto-encoders average and upsample, with some random texture from the other channels
+added. All weights are used, and the computation takes as long as usual.
 """
 
 from typing import Any

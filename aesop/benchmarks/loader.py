@@ -1,9 +1,9 @@
-"""Training samples a second from files to the device: the loader as a training run uses it, and nothing else.
+"""Training samples per second from files to the device: the data loader of a training run, and nothing else.
 
-The images are photographs of scikit-image, in the cache of the system. `pairs` decodes both whole PNGs for each sample,
-`cache` reads rows of `cache: disk`, `LR made` makes the LR crop of a cached ground truth, as the recipes do, `real
-world` gives crops of 400 and the kernels of their degradation. Batches are finished: floats on the device. The step
-has to be slower than this for the device to be busy.
+The images are photographs from scikit-image, in the system's page cache. `pairs` decodes both whole PNGs for each
+sample, `cache` reads rows from `cache: disk`, `LR made` makes the LR crop from a cached ground truth, as the recipes
+do, `real world` gives crops of 400 pixels and their degradation kernels. Batches are complete: floats on the device. To
+keep the device busy, the loader has to be faster than the training step.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""What the benchmarks share: interleaved timing, peak memory, the machine's rates, the report."""
+"""Shared by the benchmarks: interleaved timing, peak memory, the machine's peak rates, and the report."""
 
 import json
 import math

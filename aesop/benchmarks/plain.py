@@ -1,10 +1,9 @@
-"""The iteration as the published code schedules it, in plain eager fp32: what the other variants are measured against.
+"""The training iteration of the published code in plain eager fp32: the baseline of the step benchmark.
 
-It is honest, not slow on purpose. It does what that code does: five passes of the discriminator (one of them with a
-graph that nobody uses), the EMA generator with a graph, the local variance through an unfold, dense blocks that
-concatenate, attention as its definition, NCHW, Adam and the moving average parameter by parameter, one host sync for
-each logged value. The auto-encoder and VGG are frozen there too: they compute no gradients of their weights, and no
-graph for the ground truth.
+It follows the published code without slowing it down artificially: five discriminator passes (one of them with an
+unused graph), the EMA generator with a graph, the local variance with an unfold, dense blocks that concatenate,
+attention by its definition, NCHW, Adam and EMA parameter by parameter, one host synchronisation per logged value. As
+there, the auto-encoder and VGG are frozen: no gradients of their weights, and no graph for the ground truth.
 """
 
 from collections.abc import Mapping

@@ -1,7 +1,7 @@
-"""How long after the start of the process `aesop train --help` answers, and training reaches its first iteration.
+"""Time from the start of the process until `aesop train --help` answers and until the first training iteration.
 
-On the demo's first option file and its photographs (scikit-image), without compilation, beside what PyTorch alone takes
-to load and to make an optimiser.
+Uses the demo's first option file and its photographs (scikit-image), without compilation. For comparison: the time to
+import PyTorch and create an optimiser.
 """
 
 import argparse

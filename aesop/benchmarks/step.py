@@ -1,10 +1,10 @@
-"""One training iteration at full size: `plain` (plain.py) against the default and its options.
+"""One training iteration at full size: `plain` (plain.py) against the defaults and further options.
 
-The variants take a step in turn, each on the same photographs and from the weights that the first variant has then: so
-their losses can be compared as well as their times. (Left alone, two fp32 runs part within a few steps: right after the
-start Adam moves every weight by the whole learning rate in the direction of its gradient, however small that is.) The
-weights are random ones with which images look like images (lifelike.py). Peak memory is that of two steps in a process
-of their own, beyond what the imported libraries take.
+The variants take steps in turn, each on the same photographs and from the current weights of the first variant, so that
+their losses can be compared as well as their times. (Separate fp32 runs diverge within a few steps: initially, Adam
+changes each weight by the full learning rate regardless of the size of its gradient.) The weights are random, but
+constructed such that outputs look like images (lifelike.py). Peak memory is that of two steps in a separate process, in
+addition to the imported libraries.
 """
 
 import argparse

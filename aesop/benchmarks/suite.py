@@ -1,10 +1,9 @@
-"""Everything at once, for a machine that is at hand for a few minutes, above all one with a GPU.
+"""Runs all benchmarks, for machines that are only available for a few minutes, especially with a GPU.
 
-Each part is a benchmark of its own in a process of its own. Its table and raw numbers go to OUTPUT/PART.md and
-PART.json, and what became of all parts to OUTPUT/all.md. The same command resumes where it stopped: a part that was
-measured on this machine is not measured again, and none is begun when `--seconds` are over. What is most wanted comes
-first, and what takes minutes to compile last. `--small` makes every part small enough for a CPU, to try out the suite
-itself; that is the default where there is no GPU.
+Each benchmark runs in a separate process. Its table and raw numbers are written to OUTPUT/PART.md and PART.json, and
+the status of all of them to OUTPUT/all.md. Repeating the command resumes: benchmarks already measured on this machine
+are skipped, and none is started after `--seconds`. The most important ones come first, those that take minutes to
+compile last. `--small` reduces all sizes for a CPU, to test the suite itself; it is the default without a GPU.
 """
 
 import argparse

@@ -1,10 +1,10 @@
-"""A minute of real training that is stopped and resumed, beside one that was not: the same bits?
+"""A minute of training that is stopped and resumed, compared bit for bit with an uninterrupted one.
 
-The demo's AESOP recipe on scikit-image's photographs, by the whole loop of `aesop train`: loader,
-step, EMA, logs, validation, states. `interrupted` gets SIGUSR1 after a quarter of the time, saves, and continues with
-`--auto_resume` in another process to twice the iteration that it was stopped at; `left alone` runs to there at once.
-`again` is run where these differ, as they may on a GPU, whose convolutions add up in an order of their own: it shows
-how far two runs without an interruption are apart.
+Trains the demo's AESOP recipe on photographs from scikit-image with the complete loop of `aesop train`: loader, step,
+EMA, logs, validation, states. `interrupted` gets SIGUSR1 after a quarter of the time, saves, and continues with
+`--auto_resume` in another process to twice the iteration at which it was stopped; `left alone` runs to that iteration
+without interruption. If their results differ, which may happen on a GPU because of non-deterministic convolutions,
+`again` repeats `left alone` to show how much two uninterrupted runs differ.
 """
 
 import argparse

@@ -1,9 +1,9 @@
-"""A folder of images through `aesop upscale` against the bare network in a loop, and the memory of a large image.
+"""`aesop upscale` on a folder of images against the network alone, and the memory for a large image.
 
-`network` predicts the decoded images one after the other and does nothing else: no reading, no writing. `folder` is
-what the command does: PNGs are read, upscaled and written. Both are in one process, in turn. The large image is one of
-`--large` pixels a side, whose result of four times the side is written band by band; its peak memory is that of a
-process of its own, beyond what the imported libraries take, beside the bytes of the decoded image and of its result.
+`network` predicts the decoded images one after the other, without reading or writing files. `folder` is the complete
+command: it reads, upscales and writes PNGs. Both alternate in one process. The large image has `--large` pixels per
+side, and its result, four times as large, is written in bands; its peak memory is measured in a separate process, in
+addition to the imported libraries, and compared with the size in bytes of the decoded image and of the result.
 """
 
 import argparse

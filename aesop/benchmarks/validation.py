@@ -1,9 +1,9 @@
-"""Images a second of a validation with all default metrics, beside the sum of its parts one image at a time.
+"""Images per second of a validation, compared with the sum of its parts, one image at a time.
 
-A part is one thing done to all images, one after the other, with nothing else running: reading the pair, predicting,
-each metric by itself. `validation` is `aesop.evaluation.evaluate`, which does all of it; `next validation` is the same
-again with what metrics keep of the ground truths, as in a training. Both take turns with the parts, and the scores are
-compared. Networks have random weights: only their time counts.
+A part is one operation on all images, with nothing else running: reading the pair, predicting, or one metric.
+`validation` is `aesop.evaluation.evaluate`, which performs all of them; `next validation` repeats it with the features
+of ground truths that metrics cache, as in a training. Both alternate with the parts, and the scores are compared.
+Networks have random weights, since only their time matters.
 """
 
 import argparse
