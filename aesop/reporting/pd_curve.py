@@ -214,7 +214,7 @@ def read_points(path: str | Path) -> list[Point]:
         raise UserError(f'{path}: this file cannot be read ({error.strerror}); check the path') from error
     except (KeyError, ValueError, TypeError) as error:
         columns = f'columns {", ".join(KEYS)} and metrics'
-        raise UserError(f'{path} is not a table of `aesop plot pd-curve` with the {columns}') from error
+        raise UserError(f'{path}: this is not a table of `aesop plot pd-curve` with the {columns}') from error
     if not points:
         raise UserError(f'{path}: this table has no rows')
     return points

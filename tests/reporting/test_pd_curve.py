@@ -110,7 +110,7 @@ def test_a_table_is_read_back(tmp_path):
         (None, 'cannot be read'),
         ('a,b\n1,2\n', 'is not a table of `aesop plot pd-curve`'),
         ('method,alpha,dataset,psnr\none,x,Set5,1\n', 'is not a table of `aesop plot pd-curve`'),
-        ('method,alpha,dataset,psnr\n', 'has no lines'),
+        ('method,alpha,dataset,psnr\n', 'has no rows'),
     ],
 )
 def test_another_table_is_refused(tmp_path, content, words):

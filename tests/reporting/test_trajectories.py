@@ -75,8 +75,8 @@ def test_running_mean():
     assert running_mean([1, 3], 1) == [1, 3]
 
 
-def test_what_holds_no_losses_is_told(tmp_path):
+def test_a_folder_without_losses_is_an_error(tmp_path):
     with pytest.raises(UserError, match='no training losses'):
         trajectories(tmp_path)
-    with pytest.raises(UserError, match='neither a pixel loss nor L_AESOP, only l_g_gan'):
+    with pytest.raises(UserError, match='neither a pixel loss nor L_AESOP was logged, only l_g_gan'):
         trajectories(run_of(tmp_path / 'run', {1: {'l_g_gan': 1.0}}))
