@@ -1,9 +1,9 @@
-"""L_AESOP with Hugging Face Accelerate: the same training as in plain_loop.py on any number of devices.
+"""L_AESOP with Hugging Face Accelerate: the training of plain_loop.py on any number of devices.
 
     pip install aesop-sr accelerate
     accelerate launch examples/accelerate_loop.py FOLDER
 
-The loss is not given to `accelerator.prepare`: it has nothing to train. `.to(device)` is all it needs.
+The loss has no trainable parameters, so it is only moved with `.to(device)` and not passed to `accelerator.prepare`.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from aesop import AESOPLoss
 
 
 def train(folder: str | Path, steps: int, weights: str | None = None, size: int = 128, batch: int = 8) -> list[float]:
-    """The loss of every step."""
+    """Returns the loss of every step."""
     accelerator = Accelerator()
     aesop = AESOPLoss.from_pretrained(weights) if weights else AESOPLoss.from_pretrained()
     aesop = aesop.to(accelerator.device)

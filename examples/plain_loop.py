@@ -3,8 +3,8 @@
     pip install aesop-sr
     python examples/plain_loop.py FOLDER
 
-The lines that matter are marked with (1), (2), (3). In a real training the loss stands beside a perceptual and an
-adversarial term, in place of the pixel loss.
+The relevant lines are marked with (1), (2) and (3). In a real training, L_AESOP replaces the pixel loss and is combined
+with a perceptual and an adversarial loss.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from aesop import AESOPLoss  # (1)
 
 
 class Crops(Dataset):
-    """Random crops of the images of a folder, and their bicubic x1/4 versions; RGB in [0, 1]."""
+    """Random crops of the images in a folder and their bicubic x1/4 versions; RGB in [0, 1]."""
 
     def __init__(self, folder: str | Path, size: int = 128) -> None:
         self.files = sorted(p for p in Path(folder).iterdir() if p.suffix.lower() in ('.png', '.jpg', '.jpeg'))
@@ -38,7 +38,7 @@ class Crops(Dataset):
 
 
 def network(width: int = 32) -> nn.Module:
-    """(N, 3, h, w) -> (N, 3, 4h, 4w); put your own here."""
+    """(N, 3, h, w) -> (N, 3, 4h, 4w); replace it with your own."""
     return nn.Sequential(
         nn.Conv2d(3, width, 3, padding=1),
         nn.ReLU(),
@@ -50,7 +50,7 @@ def network(width: int = 32) -> nn.Module:
 
 
 def train(folder: str | Path, steps: int, weights: str | None = None, size: int = 128, batch: int = 8) -> list[float]:
-    """The loss of every step."""
+    """Returns the loss of every step."""
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
     net = network().to(device)
     aesop = (AESOPLoss.from_pretrained(weights) if weights else AESOPLoss.from_pretrained()).to(device)  # (2)
