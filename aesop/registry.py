@@ -97,11 +97,13 @@ class BlockOf:
     Attributes:
         default: the type of a block that has no `type`; None: `type` is required.
         also: keys allowed in the block in addition to the class's arguments.
+        whole: whether all required arguments must be given; False: the outer part adds some of its own.
     """
 
     registry: 'Registry'
     default: str | None = None
     also: tuple[str, ...] = ()
+    whole: bool = True
 
 
 @dataclass(frozen=True)
@@ -118,3 +120,4 @@ DATASETS = Registry('dataset', 'aesop.data')
 METRICS = Registry('metric', 'aesop.metrics')
 OPTIMIZERS = Registry('optimiser', 'aesop.models.optimisers')
 NetworkBlock = Annotated[dict[str, Any], BlockOf(ARCHS)]
+InnerDataset = Annotated[dict[str, Any], BlockOf(DATASETS, whole=False)]

@@ -113,9 +113,14 @@ def _check_values(key: Key, block: dict[str, Any]) -> Iterator[Problem]:
 
 
 def _check(
-    key: Key, block: dict[str, Any], registry: Registry, ours: tuple[str, ...], default: str | None = None
+    key: Key,
+    block: dict[str, Any],
+    registry: Registry,
+    ours: tuple[str, ...],
+    default: str | None = None,
+    whole: bool = True,
 ) -> Iterator[Problem]:
-    """Args: ours: keys of the block that are no arguments of the class; `default`: the type where it has none."""
+    """Args: ours: keys of the block that are no arguments of the class; `default`, `whole`: see BlockOf."""
     type_ = block.get('type', default)
     if not isinstance(type_, str):
         if 'type' not in ours:
@@ -146,7 +151,7 @@ def _check(
             yield from found
         yield from _check_size((*key, name), block.get(name), part, parameters[name].default)
         yield from _check_inner((*key, name), block.get(name), hints.get(name))
-    for name in known:
+    for name in known if whole else ():
         if parameters[name].default is inspect.Parameter.empty and name not in (*block, *GIVEN_BY_THE_RUN):
             yield key, f'{type_} needs the argument "{name}"'
 
@@ -168,11 +173,13 @@ def is_ours(part: Any) -> bool:
 
 def _check_inner(key: Key, value: Any, hint: Any) -> Iterator[Problem]:
     """Blocks inside the arguments of a part, where the argument's annotation says what they are."""
+    for i, entry in enumerate(value if isinstance(value, list) else ()):
+        yield from _check_inner((*key, i), entry, hint)
     if not isinstance(value, dict):
         return
     for kind in _metadata(hint):
         if isinstance(kind, BlockOf):
-            yield from _check(key, value, kind.registry, kind.also, kind.default)
+            yield from _check(key, value, kind.registry, kind.also, kind.default, kind.whole)
         elif isinstance(kind, KeysOf):
             for name in value:
                 if name not in kind.names:

@@ -252,3 +252,35 @@ def test_a_value_that_the_loss_does_not_know_is_told_with_the_rest():
         "train.pixel_opt.reduction: must be 'mean', 'sum' or 'none', not 'average'",
         "train.gan_opt.gan_type: must be 'vanilla', 'lsgan', 'l1', 'wgan', 'wgan_softplus' or 'hinge', not 'vanila'",
     ]
+
+
+INNER = {'type': 'BicubicImageDataset', 'dataroot_gt': 'x', 'use_flop': True}
+
+
+@pytest.mark.parametrize(
+    ('block', 'place'),
+    [
+        ({'type': 'AugmentedDataset', 'dataset': INNER}, 'dataset'),
+        ({'type': 'DegradedDataset', 'gt_size': 64, 'steps': [], 'dataset': INNER}, 'dataset'),
+        ({'type': 'MixedDataset', 'parts': [{'type': 'BicubicImageDataset'}, INNER]}, 'parts.1'),
+        ({'type': 'MixedDataset', 'parts': [{'type': 'AugmentedDataset', 'dataset': INNER}]}, 'parts.0.dataset'),
+    ],
+)
+def test_data_sets_inside_data_sets(block, place):
+    """What a data set hands down to those inside it (gt_size, `common`) may be missing there."""
+    wanted = f'datasets.train.{place}.use_flop: BicubicImageDataset has no such argument. Did you mean "use_flip"?'
+    assert told(datasets={'train': block}) == [wanted]
+
+
+def test_a_data_set_inside_another_is_told_by_file_and_line(tmp_path):
+    file = tmp_path / 'mine.yml'
+    file.write_text(
+        'datasets:\n  train:\n    type: MixedDataset\n    parts:\n'
+        '      - type: BicubicImageDataset\n        gt_sise: 64\n      - {type: PairedDataset}\n'
+    )
+    with pytest.raises(UserError) as error:
+        load_options(file)
+    assert [problem.removeprefix(f'{file}:') for problem in error.value.problems] == [
+        '6: datasets.train.parts.0.gt_sise: BicubicImageDataset has no such argument. Did you mean "gt_size"?',
+        '7: datasets.train.parts.1.type: unknown dataset "PairedDataset". Did you mean "PairedImageDataset"?',
+    ]

@@ -8,7 +8,7 @@ from torch.utils.data import Dataset
 
 from aesop.data.augmentations import AUGMENTATIONS
 from aesop.errors import UserError, error_context
-from aesop.registry import DATASETS, did_you_mean
+from aesop.registry import DATASETS, InnerDataset, did_you_mean
 
 CHOICE = 4  # (seed, n, CHOICE): what is done to sample n, and with which other sample
 FAR = 2**31  # other samples are drawn from this many positions
@@ -31,7 +31,7 @@ class AugmentedDataset(Dataset):
 
     has_gt: ClassVar[bool] = True
 
-    dataset: dict[str, Any]
+    dataset: InnerDataset
     augmentations: dict[str, float] = field(default_factory=lambda: {'mixup': 0.25, 'cutmix': 0.25})
     gt_size: int | None = None
     name: str | None = None

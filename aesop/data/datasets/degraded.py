@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 
 from aesop.data.degradation.steps import build_steps, resized
 from aesop.errors import UserError, error_context
-from aesop.registry import DATASETS
+from aesop.registry import DATASETS, InnerDataset
 from aesop.utils.images import quantise
 
 CHOICE = 5  # (seed, n, CHOICE): what is done to sample n
@@ -36,7 +36,7 @@ class DegradedDataset(Dataset):
 
     has_gt: ClassVar[bool] = True
 
-    dataset: dict[str, Any]
+    dataset: InnerDataset
     steps: list[dict[str, Any]]
     gt_size: int
     margin: int = 8

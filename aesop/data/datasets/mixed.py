@@ -9,7 +9,7 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from aesop.errors import UserError, error_context
-from aesop.registry import DATASETS
+from aesop.registry import DATASETS, InnerDataset
 
 ORDER = 3  # (seed, block, ORDER): which part each sample of a block is of
 PARTS_OF = 1000  # shares are rounded to this
@@ -36,7 +36,7 @@ class MixedDataset(Dataset):
 
     has_gt: ClassVar[bool] = True
 
-    parts: list[dict[str, Any]]
+    parts: list[InnerDataset]
     ratios: Sequence[float] | None = None
     common: dict[str, Any] = field(default_factory=dict)
     gt_size: int | None = None
