@@ -31,7 +31,7 @@ def schema_for(data: Mapping[str, Any]) -> type[Options]:
     models = _models(data.get('model_type'))
     for model in models:
         networks |= model.network_names(data)
-    return assemble(models, networks)
+    return assemble(tuple(models), tuple(networks.items()))
 
 
 def _models(model_type: Any) -> list[Any]:

@@ -1,6 +1,7 @@
 """Every key of an option file: its type, its default and what it does. docs/options.md is written from here."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from types import NoneType
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
@@ -535,13 +536,15 @@ class Options(Block):
         return self._where.get(key, 'options')
 
 
-def assemble(models: Sequence[Any], networks: Mapping[str, str]) -> type[Options]:
+@cache
+def assemble(models: tuple[Any, ...], described: tuple[tuple[str, str], ...]) -> type[Options]:
     """The schema of an option file: the keys that all files have, and those that these model classes declare.
 
     Args:
         models: classes with a `Train` block and with `parts`, those of `net_g` that may start from their own weights.
-        networks: name -> description: 'g' is `network_g`, with `path.pretrain_network_g` and so on.
+        described: (name, description) of the networks: 'g' is `network_g`, with `path.pretrain_network_g` and so on.
     """
+    networks = dict(described)
     trains = list(dict.fromkeys(model.Train for model in models))
     bases = tuple(t for t in trains if not any(other is not t and issubclass(other, t) for other in trains))
     given = {name for base in bases for name in base.model_fields}

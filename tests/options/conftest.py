@@ -43,7 +43,7 @@ network_g:
   num_in_ch: 3
   num_out_ch: 3
   num_feat: 64
-  num_block: 23
+  num_block: 1
   num_grow_ch: 32
 network_d:
   type: VGGStyleDiscriminator128
@@ -89,7 +89,7 @@ train:
         num_in_ch: 3
         num_out_ch: 3
         num_feat: 64
-        num_block: 23
+        num_block: 1
         num_grow_ch: 32
     autoencoder_load:
       path: weights/ae.pth

@@ -361,19 +361,27 @@ def test_a_mistake_in_a_test_run(folder, options, capsys, mistake, expected):
         assert words in line
 
 
-@pytest.mark.parametrize(('arguments', 'expected'), [
-    (['-opt', 'nothing.yml'], ['nothing.yml', 'No such file']),
+COMMANDS = [
     (['-opt', 'run.yml', '--set', 'network_g.num_feat=12', 'path.pretrain_network_g=g.pth'],
      ['path.pretrain_network_g', 'g.pth']),
+    (['-opt', 'nothing.yml'], ['nothing.yml', 'No such file']),
     (['-opt', 'run.yml', '--force_yml', 'train:pixel_opt:type=L2'], ['train.pixel_opt.type', 'L2']),
-])  # fmt: skip
-def test_the_command_itself(folder, options, arguments, expected):
+]  # fmt: skip
+
+
+def as_a_process(arguments):
+    command = [sys.executable, str(ROOT / 'train.py'), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, 'OMP_NUM_THREADS': '1'})
+    return done.returncode, done.stderr
+
+
+@pytest.mark.parametrize(('arguments', 'expected', 'process'), [(*COMMANDS[0], True), *((*c, False) for c in COMMANDS)])
+def test_the_command_itself(folder, options, capsys, arguments, expected, process):
     network('g.pth')
     Path('run.yml').write_text(yaml.safe_dump(options))
     before = contents()
-    command = [sys.executable, str(ROOT / 'train.py'), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, 'OMP_NUM_THREADS': '1'})
-    assert done.returncode == 2 and contents() == before
-    (line,) = done.stderr.splitlines()
+    code, said = as_a_process(arguments) if process else (main('train', arguments), capsys.readouterr().err)
+    assert code == 2 and contents() == before
+    (line,) = said.splitlines()
     for words in expected:
         assert words in line
