@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from aesop.losses.aesop import WeightsBlock, build_frozen_autoencoder
@@ -30,7 +31,8 @@ class AEPSNR(Metric):
         **common: Any,
     ) -> None:
         super().__init__(test_y_channel=test_y_channel, **common)
-        self.ae = build_frozen_autoencoder(autoencoder_arch, autoencoder_load)
+        ae = build_frozen_autoencoder(autoencoder_arch, autoencoder_load)
+        self.ae = ae.to(memory_format=torch.channels_last)  # convolutions need no reordered copies
         self.details = {
             'quantisation': '8 bit, before the auto-encoder',
             'autoencoder': autoencoder_arch['type'],

@@ -49,7 +49,8 @@ class DISTSNetwork(nn.Module):
         similarity = _similarity(x, y, *weights[0])
         x, y = ((image - self.mean) / self.std for image in (x, y))
         for i, stage in enumerate(self.stages):
-            x, y = (stage(self._pool(feat) if i else feat) for feat in (x, y))
+            x = stage(self._pool(x) if i else x)  # one after the other: the stage before is no longer needed
+            y = stage(self._pool(y) if i else y)
             similarity = similarity + _similarity(x, y, *weights[i + 1])
         return 1 - similarity
 
@@ -80,7 +81,8 @@ def dists_network(backbone_weights: str) -> nn.Module:
         raise UserError(f'backbone_weights: "{backbone_weights}" does not contain the weights of vgg16') from error
     file = distribution('torchmetrics').locate_file('torchmetrics/functional/image/dists_models/weights.pt')
     own = torch.load(str(file), map_location='cpu', weights_only=True)
-    return DISTSNetwork(layers, own['alpha'].detach(), own['beta'].detach()).requires_grad_(False).eval()
+    network = DISTSNetwork(layers, own['alpha'].detach(), own['beta'].detach()).requires_grad_(False).eval()
+    return network.to(memory_format=torch.channels_last)  # convolutions need no reordered copies
 
 
 @METRICS.register('calculate_dists', 'calculate_dists_pytorch')

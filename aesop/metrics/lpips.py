@@ -39,6 +39,7 @@ class LPIPS(Metric):
         choose('net', net, BACKBONES)
         self.network: Any = lpips_network(net, backbone_weights)
         self.min_side = MIN_SIDE[net]
+        self._seen: set[bytes] = set()
         self._kept: dict[bytes, list[Tensor]] = {}
         self._left = KEPT
         self.details = {
@@ -60,7 +61,7 @@ class LPIPS(Metric):
         return [normalize_tensor(layer) for layer in layers]
 
     def _features_of_gt(self, gt: Tensor) -> list[Tensor]:
-        """On a CPU they are kept for the next validation, which is on the same images, up to `KEPT` bytes."""
+        """On a CPU, those of an image that comes again, as in each validation, are kept: up to `KEPT` bytes."""
         if gt.device.type != 'cpu':
             return self._features(gt)
         key = hashlib.blake2b(gt.numpy().tobytes() + str(gt.shape).encode()).digest()
@@ -68,7 +69,8 @@ class LPIPS(Metric):
             return self._kept[key]
         features = self._features(gt)
         size = sum(feature.nbytes for feature in features)
-        if size <= self._left:
+        if key in self._seen and size <= self._left:
             self._kept[key] = features
             self._left -= size
+        self._seen.add(key)
         return features

@@ -52,8 +52,8 @@ def test_images_are_quantised_and_cropped(metric, random_alexnet, photograph, no
     assert cropped(noisy, photograph).item() == pytest.approx(metric(*inner).item(), rel=1e-5)
 
 
-def test_ground_truths_are_gone_through_once(random_alexnet, photograph, noisy, monkeypatch):
-    """And the scores are those of the package."""
+def test_ground_truths_that_come_again_are_kept(random_alexnet, photograph, noisy, monkeypatch):
+    """From the second time on: a test run keeps nothing. And the scores are those of the package."""
     metric = build_metric({'type': 'LPIPS', 'backbone_weights': random_alexnet})
     calls = []
     metric.network.net.register_forward_hook(lambda *_: calls.append(1))
@@ -61,15 +61,17 @@ def test_ground_truths_are_gone_through_once(random_alexnet, photograph, noisy, 
     with torch.no_grad():
         gt, sr = (2 * quantise(x)[None] - 1 for x in (photograph, noisy))
         assert first.item() == pytest.approx(metric.network(sr, gt).item(), rel=1e-6)
+    assert not metric._kept
+    metric(noisy, photograph)
     calls.clear()
     assert torch.equal(metric(noisy, photograph.clone()), first) and len(calls) == 1
     calls.clear()
     assert metric(photograph, noisy) > 0 and len(calls) == 2
     monkeypatch.setattr(metric, '_left', 0)
     calls.clear()
-    for _ in 'ab':
+    for _ in 'abc':
         metric(photograph, photograph.flip(1))
-    assert len(calls) == 4  # no memory is left for it
+    assert len(calls) == 6  # no memory is left for it
 
 
 def test_protocol_names_the_weights(metric, random_alexnet):
