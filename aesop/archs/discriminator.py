@@ -112,8 +112,9 @@ class Discriminator_PatchGAN(nn.Module):
     """(N, input_nc, h, w) -> (N, 1, about h / 2^n_layers, about w / 2^n_layers) logits, one for each patch.
 
     Isola et al., CVPR 2017, section 3.2.2: 4x4 convolutions, of which the first n_layers halve the size, each with
-    twice the channels up to 512. With three of them each logit sees 70x70 pixels. Padding of 2 pixels and the names
-    `model.child0.0`, ... are those of published files (KAIR's network of this name).
+    twice the channels. With three of them each logit sees 70x70 pixels. Padding of 2 pixels and the names
+    `model.child0.0`, ... are those of published files (KAIR's network of this name). The limit of 512 channels, which
+    matters with `n_layers` above 3 or `ndf` above 64, has not been compared with KAIR's code or with a file.
 
     Args:
         ndf: channels of the first layer.

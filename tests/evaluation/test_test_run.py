@@ -14,6 +14,7 @@ from aesop.archs import build_network
 from aesop.cli.runs import main
 from aesop.data.storage import source
 from aesop.errors import UserError
+from aesop.evaluation import evaluate
 from aesop.evaluation.journal import FinishedBatches
 from aesop.evaluation.results import Report
 from aesop.metrics import fid
@@ -65,6 +66,22 @@ def test_a_test_run_writes_images_numbers_and_how_they_were_made(folder, bicubic
     images = sorted((root / 'visualization/textures').iterdir())
     assert [path.name for path in images] == ['0.png', '1.png', '2.png']
     assert read_image(images[0]).shape == (72, 80, 3)
+
+
+def test_images_may_be_called_as_by_basicsr(folder, bicubic):
+    assert test(bicubic, '--set', 'val.suffix="{name}"') == 0
+    assert (folder / 'results/tiny/visualization/textures/0_tiny.png').is_file()
+
+
+def test_a_full_disk_is_told(folder, bicubic, capsys, monkeypatch):
+    def full(path, image):
+        raise OSError(28, 'No space left on device')
+
+    monkeypatch.setattr(evaluate, 'save_image', full)
+    assert test(bicubic) == 2
+    said = capsys.readouterr().err
+    assert '.png could not be written ([Errno 28] No space left on device): check the free space' in said
+    assert 'Traceback' not in said
 
 
 def test_results_are_moved_aside_not_overwritten(folder, bicubic):

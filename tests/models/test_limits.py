@@ -17,7 +17,7 @@ OPTIONS = {
     'datasets': {'train': {'type': 'BicubicImageDataset', 'dataroot_gt': 'hr', 'gt_size': 32}},
     'train': {'total_iter': 1, 'optim_g': ADAM, 'pixel_opt': {'type': 'L1Loss'}},
 }
-SWIN = '{type: SwinIR, window_size: 4, img_size: 8, depths: [1], num_heads: [2], embed_dim: 8'
+SWIN = '{type: SwinIR, window_size: 4, depths: [1], embed_dim: 8'
 
 
 @pytest.mark.parametrize(
@@ -26,8 +26,30 @@ SWIN = '{type: SwinIR, window_size: 4, img_size: 8, depths: [1], num_heads: [2],
         ('network_g.num_feat=2147483648', 'num_feat: must be at most 100,000'),
         ('network_g.num_feat=90000', 'network_g: its weights take with gradients and optimiser more than .* GB, but'),
         ('network_g.num_block=1000000000', 'num_block: must be at most 100,000'),
-        (f'network_g={SWIN}, mlp_ratio: 1e9}}', 'network_g: its weights take .* more than .* GB, but this machine has'),
-        (f'network_g={SWIN}, mlp_ratio: 1e300}}', 'network_g: SwinIR cannot be built'),
+        (
+            f'network_g={SWIN}, num_heads: [2], mlp_ratio: 1e9}}',
+            'network_g: its weights take .* more than .* GB, but this machine has',
+        ),
+        (f'network_g={SWIN}, num_heads: [2], mlp_ratio: 1e300}}', 'network_g: SwinIR cannot be built'),
+        (
+            f'network_g={SWIN}, num_heads: [2], ape: true, img_size: 100000}}',
+            'network_g: its weights take .* GB, but this machine has',
+        ),
+        (f'network_g={SWIN}, num_heads: [3]}}', 'network_g: 8 channels cannot be shared among 3 heads'),
+        (f'network_g={SWIN}, num_heads: [2, 2]}}', 'network_g: depths has 1 entries and num_heads 2'),
+        (
+            'network_g={type: RRDBNet_LEGACY, nf: 8, nb: 1, gc: 4, out_nc: 1}',
+            'out_nc: RRDBNet_LEGACY outputs one channel',
+        ),
+        (
+            'network_g={type: AutoEncoder_RRDBNet, dec_opt: {type: RRDBNet, num_feat: 48, num_block: 1, num_in_ch: 5}}',
+            'network_g: AutoEncoder_RRDBNet does not accept lq of these shapes: Invalid channel dimensions',
+        ),
+        (
+            'network_g={type: MSRResNet, num_feat: 8, num_out_ch: 48}',
+            'network_g: MSRResNet does not accept lq of these',
+        ),
+        ('network_g.num_in_ch=1', 'num_in_ch: is 1, but the images have 3, RGB'),
         ('network_g.num_out_ch=48', 'num_out_ch: RRDBNet outputs 48 channels, but the images have 3'),
         ('datasets.train.num_worker_per_gpu=100000', 'num_worker_per_gpu: must be at most 1024'),
         ('datasets.train.batch_size_per_gpu=1000000000', 'gt_size: 1000000000 images of 32x32 pixels take .* GB'),

@@ -15,6 +15,13 @@ def test_prints_values_and_where_they_were_written(write, old_style, capsys):
     assert f'    betas: [0.9, 0.99]  # {path}:{old_style.splitlines().index("    betas: [0.9, 0.99]") + 1}' in lines
 
 
+def test_basicsrs_overrides_are_taken(write, old_style, capsys):
+    path = write(old_style)
+    assert main([str(path), '--force_yml', 'train:total_iter=7', 'logger:keep_last=None']) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert '  total_iter: 7  # override' in lines and '  keep_last: null  # override' in lines
+
+
 def test_what_is_printed_loads_again(write, old_style):
     options = load_options(write(old_style), ['val.suffix="a: b # c\\n"', 'logger.keep_last=~', 'name="1e-4"'])
     assert load_options(write(annotated(options), 'again.yml')) == options

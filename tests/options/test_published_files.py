@@ -13,7 +13,7 @@ from tests.tiny import backbones, make_images, overrides  # noqa: F401  (a fixtu
 
 FILES = sorted((Path(__file__).parents[1] / 'data/published').glob('*.yml'))
 
-NAMES = {  # NIQE, MUSIQ, MANIQA, CLIP-IQA and DISTS are missing still
+NAMES = {
     MODELS: """SRModel SRGANModel ESRGANModel ESRGANArtifactsDisModel AesopESRGANArtifactsDisModel RealESRGANModel
         AesopRealESRGANArtifactsDisModel RealESRNetModel AEModel""",
     ARCHS: """RRDBNet RRDBNet_LEGACY RRDB_BSRGANNet MSRResNet SwinIR DRCT SPSRNet AutoEncoder_RRDBNet

@@ -3,8 +3,10 @@
 import os
 import re
 import shutil
+import struct
 import subprocess
 import sys
+import zlib
 from collections import namedtuple
 from pathlib import Path
 
@@ -37,6 +39,18 @@ def malicious(path):
 
 def garbage(path):
     Path(path).write_bytes(b'<html>404 Not Found</html>' * 50)
+
+
+def fifo(path):
+    path.unlink()
+    os.mkfifo(path)
+
+
+def bomb(path):
+    """A PNG whose header promises 30,000x30,000 pixels."""
+    data = path.read_bytes()
+    header = b'IHDR' + struct.pack('>II', 30_000, 30_000) + data[24:29]
+    path.write_bytes(data[:12] + header + struct.pack('>I', zlib.crc32(header)) + data[33:])
 
 
 def network(path, **changes):
@@ -150,6 +164,9 @@ MISTAKES = {
     'an image cut off': (image(lambda p: p.write_bytes(p.read_bytes()[:-100])), 'train/3.png', 'truncated'),
     'an empty image': (image(lambda p: p.write_bytes(b'')), 'train/3.png', 'cannot be read as an image'),
     'text named .png': (image(lambda p: p.write_text('hello\n')), 'train/3.png', 'cannot be read as an image'),
+    'a FIFO for an image': (image(fifo), 'train/3.png: this is not a regular file'),
+    'a FIFO to validate on': (image(fifo, 'val/1.png'), 'val/1.png: this is not a regular file'),
+    'a bomb': (image(bomb, 'val/1.png'), 'val/1.png', 'more than 100,000,000 pixels', 'AESOP_MAX_PIXELS'),
     'a pair of another scale': (
         lambda o: (pairs(o), shutil.copy('train/0.png', 'lq/1.png')), 'lq/1.png', '72x80', 'not 1/4', 'train/1.png',
     ),
@@ -342,6 +359,8 @@ def test_an_image_with_something_after_its_end_is_no_mistake(folder, options):
     (lacks('datasets.val'), ['datasets', 'test run needs a data set']),
     (has('path.pretrain_network_g', 'w.pth'), ['path.pretrain_network_g', 'w.pth']),
     (weights(lambda file: network(file, num_feat=12)), ['path.pretrain_network_g', 'w.pth']),
+    (image(fifo, 'val/1.png'), ['val/1.png: this is not a regular file']),
+    (image(bomb, 'val/1.png'), ['val/1.png', 'more than 100,000,000 pixels']),
     (has('datasets.val', {'type': 'SingleImageDataset', 'dataroot_lq': 'val'}), ['val.metrics.psnr', 'ground truth']),
     (
         lambda o: (

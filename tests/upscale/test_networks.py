@@ -154,6 +154,14 @@ def test_half_a_network_is_refused(tmp_path):
         detect(state, 'a.pth')
 
 
+def test_weights_that_fit_in_part_are_refused_without_advice_for_option_files(tmp_path):
+    block = {**RRDB, 'scale': 4}
+    checkpoint.save_network(tmp_path / 'net.pth', tensors(block))
+    with pytest.raises(UserError, match=r'does not fit this RRDBNet: .* unexpected') as error:
+        load_generator(tmp_path / 'net.pth', arch=json.dumps({**block, 'num_block': 1}))
+    assert 'strict_load' not in str(error.value)
+
+
 @pytest.mark.parametrize('scale', [1, 2, 4, 8])
 def test_spandrel_takes_the_oldest_files_for_the_same_network(scale, tmp_path):
     spandrel = pytest.importorskip('spandrel')
