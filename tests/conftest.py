@@ -6,6 +6,7 @@ from aesop.utils import probe
 
 # Some virtual machines announce AMX and kill the process that uses it: oneDNN, which reads this when it is first used,
 # is kept from it there. Processes that the tests start inherit it.
+probe.TIMEOUT = 600  # on a busy machine PyTorch alone takes a minute to load
 if probe.announces_amx() and probe.bf16_speedups().trap:
     os.environ.setdefault('ONEDNN_MAX_CPU_ISA', probe.WITHOUT_AMX)
 

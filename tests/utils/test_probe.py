@@ -16,9 +16,8 @@ CPU = torch.device('cpu')
 
 
 @pytest.fixture(autouse=True)
-def forgotten(monkeypatch):
+def forgotten():
     bf16_speedups.cache_clear()
-    monkeypatch.delenv('ONEDNN_MAX_CPU_ISA', raising=False)
     yield
     bf16_speedups.cache_clear()
 
@@ -32,6 +31,7 @@ def answering(monkeypatch, stdout='', returncode=0):
 
 def test_a_child_that_dies_is_a_trap_and_the_remedy_is_told(monkeypatch):
     monkeypatch.setenv(probe.SIMULATED, '1')
+    monkeypatch.delenv('ONEDNN_MAX_CPU_ISA', raising=False)
     assert bf16_speedups() == Speedups(trap='SIGILL')
     with pytest.raises(UserError, match=r'runtime\.precision: bf16 .*SIGILL.*ONEDNN_MAX_CPU_ISA=AVX512_CORE_BF16'):
         check_bf16('runtime.precision')
