@@ -56,7 +56,7 @@ def test_ordinary_names_are_taken(name):
 
 def test_a_list_of_images_names_none_outside_its_folder(tmp_path):
     (tmp_path / 'list.txt').write_text('a.png\nb/../../c.png\n')
-    with pytest.raises(UserError, match='c.png leaves the folder'):
+    with pytest.raises(UserError, match='c.png is outside the folder'):
         read_meta_info(tmp_path / 'list.txt')
 
 

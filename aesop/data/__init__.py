@@ -1,4 +1,4 @@
-"""Data sets and loaders. A data set is a function of position: `dataset[n]` depends on its options and n alone."""
+"""Data sets and loaders. `dataset[n]` depends only on the options of the data set and on n."""
 
 import inspect
 from collections.abc import Mapping
@@ -11,21 +11,20 @@ from aesop.options.schema import Dataset as DatasetBlock
 from aesop.registry import DATASETS
 from aesop.utils.imresize import imresize
 
-IGNORED_KEYS = {'prefetch_mode', 'num_prefetch_queue', 'persistent_workers'}  # of published files
-# Keys of a data set's YAML block that are read by whoever makes the loader or validates, not by the data set.
-LOADER_KEYS = frozenset(DatasetBlock.model_fields) - {'type', 'name'} | IGNORED_KEYS
+# Keys of a data set's YAML block that are read by the loader or the evaluation, not by the data set.
+LOADER_KEYS = frozenset(DatasetBlock.model_fields) - {'type', 'name'}
 
 
 def build_dataset(block: Mapping[str, Any], **run: Any) -> ImageDataset:
-    """The data set that a YAML block under `datasets` describes; `block` is left unchanged.
+    """Builds the data set of a YAML block under `datasets`; `block` is left unchanged.
 
     Args:
-        block: `{type: ..., **arguments}`; LOADER_KEYS may stand among them.
-        run: what the run says for all its data sets, e.g. `scale` and `seed`; used by the types that take them, where
-            the block itself does not say otherwise.
+        block: `{type: ..., **arguments}`; LOADER_KEYS in it are skipped.
+        run: arguments for all data sets of a run, e.g. `scale` and `seed`. They are passed to the types that take them,
+            unless the block sets them itself.
 
     Raises:
-        UserError: an unknown type or key, or whatever keeps the data set from being used.
+        UserError: unknown type or key, or the data set cannot be used.
     """
     block = {key: value for key, value in block.items() if key not in LOADER_KEYS}
     if isinstance(block.get('type'), str):

@@ -1,8 +1,7 @@
-"""Augmentations that put two samples together: mixup, CutMix, ResizeMix, CutBlur (Yoo et al., CVPR 2020, for
+"""Augmentations that combine two samples: mixup, CutMix, ResizeMix, CutBlur (Yoo et al., CVPR 2020, for
 super-resolution).
 
-A sample is a dict with `gt` (C, H, W) in [0, 1], and `lq` (C, h, w) where it is given; what is done to one is done to
-the other in the same place.
+A sample is a dict with `gt` (C, H, W) in [0, 1] and, optionally, `lq` (C, h, w); both are changed in the same place.
 """
 
 from collections.abc import Callable
@@ -24,29 +23,29 @@ def mixup(sample: Sample, other: Sample, rng: np.random.Generator, alpha: float 
 
 
 def cutmix(sample: Sample, other: Sample, rng: np.random.Generator, alpha: float = 0.7) -> Sample:
-    """A rectangle of `other` in its place in `sample` (Yun et al., ICCV 2019).
+    """Replaces a rectangle of `sample` by the same rectangle of `other` (Yun et al., ICCV 2019).
 
     Args:
-        alpha: mean of the share of the rectangle's sides; their deviation is 0.01.
+        alpha: mean ratio of the rectangle's sides to those of the image; the standard deviation is 0.01.
     """
     return _pasted(sample, {key: other[key] for key in _images(sample)}, rng, rng.normal(alpha, 0.01))
 
 
 def resizemix(
-    sample: Sample, other: Sample, rng: np.random.Generator, shares: tuple[float, float] = (0.1, 0.8)
+    sample: Sample, other: Sample, rng: np.random.Generator, ratios: tuple[float, float] = (0.1, 0.8)
 ) -> Sample:
-    """The whole of `other`, made smaller, in a rectangle of `sample` (Qin et al., arXiv 2012.11101).
+    """Replaces a rectangle of `sample` by all of `other`, downscaled (Qin et al., arXiv 2012.11101).
 
     Args:
-        shares: range of the share of the rectangle's sides.
+        ratios: range of the ratio of the rectangle's sides to those of the image.
     """
-    return _pasted(sample, {key: other[key] for key in _images(sample)}, rng, rng.uniform(*shares), whole=True)
+    return _pasted(sample, {key: other[key] for key in _images(sample)}, rng, rng.uniform(*ratios), whole=True)
 
 
 def cutblur(sample: Sample, other: Sample, rng: np.random.Generator, alpha: float = 0.7) -> Sample:
-    """A rectangle of `lq` becomes the bicubic image of `gt`: the network learns not to sharpen what is sharp already.
+    """Replaces a rectangle of `lq` by the bicubic downscaling of `gt`: the network learns not to sharpen sharp regions.
 
-    Without effect where `lq` is bicubic, or not given. `other` is not used.
+    No effect if `lq` is bicubic or missing. `other` is not used.
     """
     if 'lq' not in sample:
         return sample
@@ -67,16 +66,16 @@ def _images(sample: Sample) -> list[str]:
 
 
 def _pasted(
-    sample: Sample, sources: dict[str, Tensor], rng: np.random.Generator, share: float, whole: bool = False
+    sample: Sample, sources: dict[str, Tensor], rng: np.random.Generator, ratio: float, whole: bool = False
 ) -> Sample:
-    """A rectangle of `sources` in `sample`, on the pixels of the low-resolution image where there is one.
+    """Pastes a rectangle of `sources` into `sample`, aligned to the low-resolution pixels if there are any.
 
     Args:
-        share: of the rectangle's sides in those of the image.
-        whole: the sources are resized to the rectangle; else each gives what lies in its place.
+        ratio: sides of the rectangle divided by those of the image.
+        whole: resize the sources to the rectangle instead of cutting it out of them.
     """
     h, w = sample['lq' if 'lq' in sample else 'gt'].shape[-2:]
-    height, width = (min(side, max(1, int(side * share))) for side in (h, w))
+    height, width = (min(side, max(1, int(side * ratio))) for side in (h, w))
     top, left = int(rng.integers(h - height + 1)), int(rng.integers(w - width + 1))
     done = dict(sample)
     for key, source in sources.items():

@@ -1,4 +1,4 @@
-"""Batches by iteration: what a rank sees at iteration i depends on i, never on workers or on where the run began."""
+"""Batches by iteration: what a rank sees at iteration i depends only on i, not on workers or restarts."""
 
 import multiprocessing
 import multiprocessing.connection
@@ -22,22 +22,22 @@ Batch = dict[str, Any]  # stacked (N, C, H, W) tensors, and lists of N names
 
 CPU = torch.device('cpu')
 SHARED_MEMORY = (
-    'the data workers hand batches over in shared memory, of which there is too little here ({}): set '
-    '`num_worker_per_gpu: 0`, or start the container with more of it (docker run --shm-size=8g, or --ipc=host)'
+    'there is not enough shared memory for the batches of the data workers ({}): set `num_worker_per_gpu: 0`, or start '
+    'the container with more of it (docker run --shm-size=8g, or --ipc=host)'
 )
 
 
 class Loader:
-    """A DataLoader whose workers pass on a UserError as it is, without a worker's traceback around it.
+    """A DataLoader that raises a worker's UserError without the worker's traceback.
 
-    Workers hand over images as bytes; what comes out are the floats of `dataset[n]`, stacked, on `device`. On a GPU the
-    next batch is copied and finished while the current one is computed with.
+    Workers return images as bytes; the loader yields the float tensors of `dataset[n]`, stacked, on `device`. On a GPU
+    the next batch is copied and converted while the current one is in use.
     """
 
     def __init__(self, dataset: Any, num_workers: int, device: torch.device = CPU, **arguments: Any) -> None:
         self._dataset, self._device = dataset, device
         if hasattr(dataset, 'open'):
-            dataset.open()  # before there are workers: they share what was opened
+            dataset.open()  # before the workers start, so that they share the cache
         self._num_workers = num_workers
         self._loader = DataLoader(
             _UserErrorsAsValues(dataset),
@@ -52,42 +52,42 @@ class Loader:
         return len(self._loader)
 
     def __iter__(self) -> Iterator[Batch]:
-        return prefetched(self._batches(), self._device, self._finished)
+        return prefetched(self._batches(), self._device, self._to_float)
 
     def _batches(self) -> Iterator[Batch]:
-        for batch in self._loaded() if self._num_workers else self._loader:
+        for batch in self._from_workers() if self._num_workers else self._loader:
             if isinstance(batch, UserError):
                 raise batch
             for skipped in batch.pop('skipped', ()):
                 self._dataset.note_skipped(skipped)
             yield batch
 
-    def _loaded(self) -> Iterator[Batch | UserError]:
-        """What the workers load.
+    def _from_workers(self) -> Iterator[Batch | UserError]:
+        """The batches that the workers load.
 
         Raises:
-            UserError: there is not enough shared memory.
+            UserError: not enough shared memory.
             RunEnded: a worker was killed.
         """
         try:
-            multiprocessing.Lock()  # it lies in shared memory
+            multiprocessing.Lock()  # needs shared memory
         except OSError as error:
             raise UserError(SHARED_MEMORY.format(error)) from error
         others = set(multiprocessing.active_children())
-        with _own_handler_of_ended_children():
+        with _keep_sigchld_handler():
             batches = iter(self._loader)
         workers = set(multiprocessing.active_children()) - others
         try:
             yield from batches
-        except (RuntimeError, EOFError, OSError) as error:  # the last two where it died while handing over a batch
-            if not isinstance(error, RuntimeError):  # its pipes break a moment before the worker has an exit code
+        except (RuntimeError, EOFError, OSError) as error:  # the last two if it died while sending a batch
+            if not isinstance(error, RuntimeError):  # its pipe breaks shortly before the worker has an exit code
                 ended = multiprocessing.connection.wait([worker.sentinel for worker in workers], timeout=5)
                 for worker in workers:
                     if worker.sentinel in ended:
                         worker.join(timeout=5)
             signals = {-code for worker in workers if (code := worker.exitcode or 0) < 0}
             if getattr(signal, 'SIGBUS', None) in signals:
-                raise UserError(SHARED_MEMORY.format('a worker was ended by signal 7')) from error
+                raise UserError(SHARED_MEMORY.format('a worker was killed by signal 7')) from error
             if signals:
                 raise RunEnded(
                     f'a data worker was killed (signal {min(signals)}), most often because memory ran out: '
@@ -95,17 +95,17 @@ class Loader:
                 ) from error
             raise
 
-    def _finished(self, batch: Batch) -> Batch:
-        return self._dataset.finished(batch) if _is_stored(self._dataset) else batch
+    def _to_float(self, batch: Batch) -> Batch:
+        return self._dataset.to_float(batch) if _has_raw_samples(self._dataset) else batch
 
 
-def prefetched(batches: Iterable[Batch], device: torch.device, finished: Callable[[Batch], Batch]) -> Iterator[Batch]:
-    """finished(batch) of each batch; on a GPU they are copied there and finished one ahead, on a stream of their own.
+def prefetched(batches: Iterable[Batch], device: torch.device, to_float: Callable[[Batch], Batch]) -> Iterator[Batch]:
+    """Yields to_float(batch) for each batch; on a GPU, copies and converts one batch ahead on a separate stream.
 
-    What has one number a sample (indices, seeds) stays on the CPU, where it is read.
+    Tensors with one number per sample (indices, seeds) stay on the CPU, where they are read.
     """
     if device.type != 'cuda':
-        yield from map(finished, batches)
+        yield from map(to_float, batches)
         return
     stream = torch.cuda.Stream(device)
     ahead = None
@@ -113,26 +113,26 @@ def prefetched(batches: Iterable[Batch], device: torch.device, finished: Callabl
         arrays = {key for key, value in batch.items() if isinstance(value, torch.Tensor) and value.ndim > 1}
         with torch.cuda.stream(stream):
             moved = {key: v.to(device, non_blocking=True) if key in arrays else v for key, v in batch.items()}
-            coming = finished(moved), stream.record_event()
+            coming = to_float(moved), stream.record_event()
         if ahead is not None:
-            yield _handed_over(*ahead)
+            yield _wait_for(*ahead)
         ahead = coming
     if ahead is not None:
-        yield _handed_over(*ahead)
+        yield _wait_for(*ahead)
 
 
-def _handed_over(batch: Batch, ready: Any) -> Batch:
-    """Lets the current stream use what another one made."""
+def _wait_for(batch: Batch, ready: Any) -> Batch:
+    """Makes the current stream wait for a batch that another stream prepared."""
     for value in batch.values():
         if isinstance(value, torch.Tensor) and value.is_cuda:
             current = torch.cuda.current_stream(value.device)
             current.wait_event(ready)
-            value.record_stream(current)  # its memory is not given away before this stream is done with it
+            value.record_stream(current)  # its memory is not reused before this stream is done with it
     return batch
 
 
 def waiting_advice(block: Mapping[str, Any]) -> str:
-    """What to change in the block of a training set whose batches are waited for."""
+    """How to speed up a training set that the training waits for."""
     workers = block.get('num_worker_per_gpu', 0)
     more = f'raise num_worker_per_gpu (now {workers})'
     cached = block.get('cache', 'none') != 'none'
@@ -155,16 +155,16 @@ def train_loader(
 ) -> Loader:
     """The batches of iterations `start_iter` (0-based) to `total_iter` - 1.
 
-    Iteration i of a rank holds the `batch_size` samples from n = (i * world_size + rank) * batch_size on, so a resumed
-    run continues as the uninterrupted one would have. Where the number of ranks or the batch size has changed since the
-    run began, `start_sample` says from which n on it continues.
+    Iteration i of a rank consists of `batch_size` samples from n = (i * world_size + rank) * batch_size on, so a
+    resumed run continues exactly like an uninterrupted one.
 
     Args:
-        dataset: gives a sample for any n >= 0, all of one size: one with `gt_size`.
-        batch_size: samples a rank.
-        num_workers: worker processes a rank; 0 reads in this process.
-        prefetch_factor: batches that each worker makes in advance.
-        device: where the batches go.
+        dataset: returns a sample for any n >= 0, all of one size (set `gt_size`).
+        batch_size: samples per rank.
+        num_workers: worker processes per rank; 0 reads in this process.
+        start_sample: first n, if the number of ranks or the batch size has changed since the run began.
+        prefetch_factor: batches that each worker prepares in advance.
+        device: device of the batches.
     """
     first = start_iter * world_size * batch_size if start_sample is None else start_sample
     batches = _Batches(first, total_iter - start_iter, batch_size, rank, world_size)
@@ -179,7 +179,7 @@ def val_loader(dataset: Any, positions: Sequence[int] | None = None, num_workers
 
 @dataclass
 class _Batches:
-    """The positions of each iteration's samples; made when asked for, a run may have millions."""
+    """The sample positions of each iteration, generated lazily: a run may have millions."""
 
     first: int
     iterations: int
@@ -197,10 +197,10 @@ class _Batches:
 
 
 class _UserErrorsAsValues(Dataset):
-    """Hands a UserError over as a value: raised in a worker, it would reach the user wrapped in a traceback."""
+    """Returns a UserError instead of raising it: a worker would wrap it in a traceback."""
 
     def __init__(self, dataset: Any) -> None:
-        self._sample = dataset.stored if _is_stored(dataset) else dataset.__getitem__
+        self._sample = dataset.raw if _has_raw_samples(dataset) else dataset.__getitem__
 
     def __getitem__(self, n: int) -> Batch | UserError:
         try:
@@ -209,8 +209,8 @@ class _UserErrorsAsValues(Dataset):
             return error
 
 
-def _is_stored(dataset: Dataset) -> bool:
-    """Whether a data set's samples can be finished later: a class that has a `__getitem__` of its own means that."""
+def _has_raw_samples(dataset: Dataset) -> bool:
+    """Whether samples can be converted in batches. A class that overrides `__getitem__` returns complete samples."""
     return isinstance(dataset, ImageDataset) and type(dataset).__getitem__ is ImageDataset.__getitem__
 
 
@@ -221,7 +221,7 @@ def _collate(samples: list[Any]) -> Batch | UserError:
     skipped = [sample.pop('skipped') for sample in samples if 'skipped' in sample]
     for key in [key for key, value in samples[0].items() if isinstance(value, np.ndarray)]:
         images = [sample[key] for sample in samples]
-        as_bytes = all(image.dtype == np.uint8 for image in images)  # PyTorch has no 16 bits for this
+        as_bytes = all(image.dtype == np.uint8 for image in images)  # PyTorch lacks operations on uint16
         for sample, image in zip(samples, images):
             sample[key] = torch.from_numpy(np.require(image, requirements=['C', 'W'])) if as_bytes else to_tensor(image)
     try:
@@ -234,8 +234,8 @@ def _collate(samples: list[Any]) -> Batch | UserError:
 
 
 @contextmanager
-def _own_handler_of_ended_children() -> Iterator[None]:
-    """Keeps PyTorch from raising the end of a worker in the middle of whatever is running: the loader tells of it."""
+def _keep_sigchld_handler() -> Iterator[None]:
+    """Restores the SIGCHLD handler: DataLoader's raises at an arbitrary line when a worker ends."""
     number = getattr(signal, 'SIGCHLD', None)
     if number is None or threading.current_thread() is not threading.main_thread():
         yield
@@ -247,8 +247,7 @@ def _own_handler_of_ended_children() -> Iterator[None]:
 
 def _init_worker(_: int) -> None:
     cv2.setNumThreads(0)  # workers are the parallelism; torch limits itself to one thread in them
-    # Sent to the whole process group, these are for the run to answer: without its workers it could not finish the
-    # iteration and save.
+    # Signals to the process group are handled by the run, which needs its workers to finish the iteration and save.
     for name in ('SIGINT', 'SIGTERM', 'SIGUSR1'):
         if hasattr(signal, name):  # Windows has no SIGUSR1
             signal.signal(getattr(signal, name), signal.SIG_IGN)

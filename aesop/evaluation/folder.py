@@ -178,14 +178,14 @@ class FolderImages(ImageDataset):
     dataroot_lq: Path | None
     scale: int
 
-    def stored(self, n: int) -> Sample:
+    def raw(self, n: int) -> Sample:
         images = {kind: self._read(path) for kind, path in zip(self._kinds(), self.items[n])}
         height, width = images['sr'].shape[:2]
         if 'gt' in images:
             images['gt'] = images['gt'][:height, :width]
         return images | {'name': self.names[n], 'index': n}
 
-    def finished(self, sample: Sample) -> Sample:
+    def to_float(self, sample: Sample) -> Sample:
         return {key: self._tensor(value) if key in ('sr', 'gt', 'lq') else value for key, value in sample.items()}
 
     def _kinds(self) -> tuple[str, ...]:

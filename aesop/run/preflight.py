@@ -117,7 +117,7 @@ def _checked_dataset(options: Options, key: str, skip_bad: bool) -> ImageDataset
     dataset = build_dataset(block, scale=options.scale, seed=options.manual_seed, name=key, **whole)
     if key == 'train' or not isinstance(dataset, ImageDataset):
         problems = dataset.check()
-        if problems and isinstance(dataset, CropDataset) and dataset.passes_over(len(problems)):
+        if problems and isinstance(dataset, CropDataset) and dataset.tolerates(len(problems)):
             logger.info('datasets.%s: on_error: skip ignores %s', key, '; '.join(capped(problems)))
             problems = []
     elif skip_bad:

@@ -14,7 +14,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from aesop.data import ImageDataset, train_loader, waiting_advice
 from aesop.data.datasets.realesrgan import RealESRGANDataset
-from aesop.data.degradation.pool import share_out
+from aesop.data.degradation.pool import redistribute
 from aesop.data.degradation.real import RealDegradation, build_degradation
 from aesop.errors import DONE, STOPPED, RunEnded, UserError, error_context
 from aesop.evaluation.autoencoder import autoencoder_quality
@@ -333,7 +333,7 @@ class TrainingRun:
             pool = state['pools'][rank]
         else:
             seed_everything(self.options.manual_seed, self.iter, rank)
-            pool = share_out(state['pools'], rank, count)
+            pool = redistribute(state['pools'], rank, count)
             logger.info(
                 'the state was saved by %d ranks, now there are %d: training continues with sample %d, random '
                 'generators are reseeded from seed, iteration and rank, and pools of pairs are redistributed',

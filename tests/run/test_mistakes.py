@@ -171,7 +171,7 @@ MISTAKES = {
         lambda o: (pairs(o), shutil.copy('train/0.png', 'lq/1.png')), 'lq/1.png', '72x80', 'not 1/4', 'train/1.png',
     ),
     'two images of one name': (
-        image(lambda p: shutil.copy(p, 'val/1.jpg')), 'datasets.val', '2 images are called 1',
+        image(lambda p: shutil.copy(p, 'val/1.jpg')), 'datasets.val', '2 images are named 1',
     ),
     'a metric without ground truth': (
         has('datasets.val', {'type': 'SingleImageDataset', 'dataroot_lq': 'val'}), 'datasets.val', 'val.metrics.psnr',

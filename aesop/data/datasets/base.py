@@ -1,4 +1,4 @@
-"""What all image data sets share: listing, reading, checking."""
+"""The base class of image data sets: listing, reading and checking files."""
 
 import logging
 from abc import ABC, abstractmethod
@@ -23,39 +23,40 @@ from aesop.utils.images import to_tensor, to_y
 Sample = dict[str, Any]
 Unfit = Callable[[Size], list[str]]
 
-_LISTED = 20  # problems told before "and N more"
+_LISTED = 20  # problems shown before "and N more"
 
 logger = logging.getLogger(__name__)
 
 
 def capped(problems: list[str], rest: str = '') -> list[str]:
-    """The first problems and how many more there are; `rest` says where to see these."""
+    """The first problems and the number of others; `rest` says where to find those."""
     more = len(problems) - _LISTED
     return problems if more <= 0 else [*problems[:_LISTED], f'... and {more} more{rest}']
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class ImageDataset(Dataset, ABC):
-    """Files that belong together, read into a sample: `{'lq': Tensor, 'gt': Tensor, 'name': str, 'index': int}`.
+    """Data set of image files; a sample is `{'lq': Tensor, 'gt': Tensor, 'name': str, 'index': int}`.
 
-    Tensors are (3, H, W) float32 RGB in [0, 1], before `mean` and `std`. `name` is the file's path below its folder,
-    without suffix; `index` its place among the images. Sets without ground truth (`has_gt` false) have no `gt`.
+    Tensors are (3, H, W) float32 RGB in [0, 1], before `mean` and `std`. `name` is the file's path relative to its
+    folder, without extension; `index` its position among the images. Without ground truth (`has_gt` false) there is no
+    `gt`.
 
     Args:
-        name: what the data set is called in logs and results.
-        meta_info, meta_info_file: a text file with one image a line, relative to the data root, in one of the forms
-            that `read_meta_info` knows. Without it, all images of the folder and its sub-folders are used.
-        io_backend: `{type: disk}`, or `{type: lmdb}` where the data roots are LMDBs of BasicSR's layout.
+        name: name in logs and results.
+        meta_info, meta_info_file: text file with one image per line, relative to the data root, in one of the formats
+            of `read_meta_info`. Default: all images in the folder and its sub-folders.
+        io_backend: `{type: disk}`, or `{type: lmdb}` if the data roots are LMDBs of BasicSR's layout.
         mean, std: per channel; samples become (x - mean) / std.
         color: `rgb`, or `y` for the BT.601 luma as a single channel.
-        cache: keeps the decoded images, so that a crop costs no more than its own rows: `disk` in a file below
-            `cache_dir` that all workers and ranks and later runs share; `ram` in the memory of each rank; `none`
-            decodes the whole image each time.
+        cache: where decoded images are kept, so that a crop reads only its own rows: `disk`, a file in `cache_dir`
+            shared by workers, ranks and later runs; `ram`, the memory of each rank; `none`: each sample decodes whole
+            images.
         cache_dir: folder of the decode caches.
     """
 
     has_gt: ClassVar[bool] = True
-    image_keys: ClassVar[tuple[str, ...]] = ('lq', 'gt')  # the entries of a sample that are images
+    image_keys: ClassVar[tuple[str, ...]] = ('lq', 'gt')  # entries of a sample that are images
 
     name: str = ''
     meta_info: str | None = None
@@ -75,7 +76,7 @@ class ImageDataset(Dataset, ABC):
         self._choice('color', ('rgb', 'y'))
         self._choice('cache', ('none', 'ram', 'disk'))
         self._decoded: Mapping[Path, np.ndarray] | None = None
-        self.left_out: dict[str, str] = {}  # images that are not used and why, by name; see `leave_out_unusable`
+        self.left_out: dict[str, str] = {}  # name -> reason; see `leave_out_unusable`
         self.items, self.names = self._find()
 
     def __str__(self) -> str:
@@ -85,29 +86,29 @@ class ImageDataset(Dataset, ABC):
         return len(self.items)
 
     def __getitem__(self, n: int) -> Sample:
-        sample = self.stored(n)
+        sample = self.raw(n)
         self.note_skipped(sample.pop('skipped', {}))
-        return self.finished(sample)
+        return self.to_float(sample)
 
     @abstractmethod
-    def stored(self, n: int) -> Sample:
-        """Sample n, with the values of the files: `lq` and `gt` are (h, w, 3) uint8 or uint16 arrays.
+    def raw(self, n: int) -> Sample:
+        """Sample n with the values of the files: `lq` and `gt` are (h, w, 3) uint8 or uint16 arrays.
 
-        A loader stacks and moves these, which are a quarter of the finished ones, and finishes whole batches.
+        The loader stacks and copies these, a quarter of the size of floats, and converts whole batches.
         """
 
-    def finished(self, sample: Sample) -> Sample:
-        """A sample of `stored`, or a batch of them with (N, h, w, 3) uint8 tensors, as float tensors."""
+    def to_float(self, sample: Sample) -> Sample:
+        """Converts a sample of `raw`, or a batch of them with (N, h, w, 3) uint8 tensors, to float tensors."""
         return {key: self._tensor(value) if key in self.image_keys else value for key, value in sample.items()}
 
     def note_skipped(self, skipped: dict[int, str]) -> None:
-        """Told of the images, by index, that could not be used for a sample, and why."""
+        """Called with the images, by index, that could not be used for a sample, and why."""
 
     def open(self) -> None:
-        """Opens the decode cache, or builds it: the work of a loader, before there are workers.
+        """Opens or builds the decode cache; loaders call it before they start workers.
 
         Raises:
-            UserError: there is no room for it, or images cannot be decoded (all are named).
+            UserError: not enough space for the cache, or images that cannot be decoded (all are listed).
         """
         if self._decoded is not None:
             return
@@ -126,33 +127,35 @@ class ImageDataset(Dataset, ABC):
                 raise UserError(capped(problems))
         self._decoded = decoded
 
-    @abstractmethod
     def _find(self) -> tuple[list[tuple[Path, ...]], list[str]]:
-        """The files of each sample, and the samples' names."""
+        """The files and the name of each sample; by default, a sample is one file of the only data root."""
+        root = getattr(self, 'dataroot_gt' if self.has_gt else 'dataroot_lq')
+        paths = self._list(root)
+        return [(path,) for path in paths], [below(root, path) for path in paths]
 
     def _problem(self, item: tuple[Path, ...], sizes: list[Size]) -> str | None:
-        """What keeps the files of a sample, of these sizes, from being used."""
+        """Why the files of a sample, given their sizes, cannot be used, or None."""
         return None
 
     def check(self, unfit: Unfit | None = None) -> list[str]:
-        """What is wrong with the files, as far as their first and last bytes tell, one sentence each.
+        """Problems of the files that their first and last bytes show, one sentence each.
 
         Args:
-            unfit: says of the size of an item's first file what else keeps it from being used.
+            unfit: called with the size of the first file of each item, returns further problems.
         """
         problems = list(dict.fromkeys(problem for found in self._faults(unfit).values() for problem in found))
         if self.cache == 'disk' and not (cache := self._disk_cache(self._paths())).open():
             problems += cache.problems(self._source.decoded_bytes(cache.stamps))
         for name, count in Counter(self.names).items():
             if count > 1:
-                problems.append(f'{self}: {count} images are called {name}; rename them, results are saved by name')
+                problems.append(f'{self}: {count} images are named {name}; rename them, results are saved by name')
         return problems
 
     def leave_out_unusable(self, unfit: Unfit | None = None) -> None:
-        """Drops the images that `check` finds fault with, and notes them in `left_out`.
+        """Removes the images that `check` reports, and lists them in `left_out`.
 
         Raises:
-            UserError: none is left.
+            UserError: no image is left.
         """
         faults = self._faults(unfit)
         self.left_out |= {self.names[n]: '; '.join(found) for n, found in faults.items()}
@@ -162,7 +165,7 @@ class ImageDataset(Dataset, ABC):
             raise UserError([f'{self}: none of the images can be used', *self.left_out.values()])
 
     def _faults(self, unfit: Unfit | None) -> dict[int, list[str]]:
-        """What is wrong with the files of an item, by its place in `items`; items that can be used are not named."""
+        """Index in `items` -> the problems of its files; usable items are missing."""
         paths = self._paths()
         with ThreadPoolExecutor(16) as pool:
             sizes = dict(zip(paths, pool.map(self._size_or_problem, paths), strict=True))
@@ -179,11 +182,11 @@ class ImageDataset(Dataset, ABC):
         return faults
 
     def other_files(self) -> list[tuple[Folders, Path]]:
-        """The images that samples are made of beside those of `items`, with what reads them."""
+        """Further images that samples are made of, each with its source."""
         return []
 
     def _list(self, root: str | Path) -> list[Path]:
-        """The images to use below a data root."""
+        """The images of a data root."""
         meta = self._meta()
         if not meta:
             return self._source.list(root)
@@ -192,7 +195,7 @@ class ImageDataset(Dataset, ABC):
         return self._below(root, [names[0] for names in read_meta_info(meta)])
 
     def _below(self, root: str | Path, names: list[str]) -> list[Path]:
-        """The paths of images that `meta_info` names."""
+        """Paths of the images in `meta_info`."""
         paths = [Path(root, name) for name in names]
         if outside := [path for path in paths if not path.is_relative_to(root)]:
             raise UserError(f'{self._meta()}: {outside[0]} is not in {root}; write paths relative to that folder')
@@ -213,7 +216,7 @@ class ImageDataset(Dataset, ABC):
         return self._source.read(path) if image is None else image
 
     def _part(self, image: np.ndarray, window: Window) -> np.ndarray:
-        """The rectangle of an image, as a view."""
+        """A rectangle of an image, as a view."""
         part = window.cut(image)
         if isinstance(self._decoded, DiskCache):
             self._decoded.read_ahead(part)
@@ -230,7 +233,7 @@ class ImageDataset(Dataset, ABC):
         return DiskCache(str(self), self.cache_dir, roots, self._source.stamps(paths))
 
     def _skips(self) -> bool:
-        """Whether images that cannot be used are passed over."""
+        """Whether unusable images are skipped."""
         return False
 
     def _tensor(self, image: np.ndarray | Tensor) -> Tensor:
@@ -250,5 +253,5 @@ class ImageDataset(Dataset, ABC):
 
 
 def below(root: str | Path, path: Path) -> str:
-    """The image's path below `root`, without suffix, with forward slashes."""
+    """Path of the image relative to `root`, without extension, with forward slashes."""
     return path.relative_to(root).with_suffix('').as_posix()

@@ -1,4 +1,4 @@
-"""The endless random stream of training crops; and, for validation, whole images in order."""
+"""Random crops for training, in an endless stream, and whole images for validation."""
 
 import logging
 import math
@@ -21,21 +21,20 @@ logger = logging.getLogger(__name__)
 class CropDataset(ImageDataset):
     """Pairs of ground truth and low-resolution image: whole images in order, or an endless stream of random crops.
 
-    Without `gt_size` (validation), `dataset[n]` is image n, cut to a multiple of `scale`. With it (training), any
-    n >= 0 gives a crop: the image is entry n % len of epoch n // len, whose order comes from a generator seeded by
+    Without `gt_size` (validation), `dataset[n]` is image n, cropped to a multiple of `scale`. With it (training), any
+    n >= 0 yields a crop: the image is entry n % len of epoch n // len, whose order comes from a generator seeded by
     (seed, epoch); position and symmetry come from one seeded by (seed, n).
 
     Args:
         scale: ground-truth pixels per low-resolution pixel, along each side.
         gt_size: side of the ground-truth crop; a multiple of `scale`.
-        use_flip, use_hflip: allow left-right mirroring (both must hold; two names of one thing).
-        use_rot: allow upside-down mirroring and transposing, with the above all eight symmetries.
-        use_shuffle: a new order in each epoch; otherwise the files' order.
-        dataset_enlarge_ratio: images an epoch, as a multiple of the images there are.
-        seed: of all random choices.
-        on_error: `raise`, or `skip`: an unusable image is logged and, in training, the next one of the epoch taken in
-            its place.
-        max_skipped: share of the images that may be skipped (one in any case), before the run ends all the same.
+        use_flip, use_hflip: allow horizontal flips; two names of one option, both must be true.
+        use_rot: allow vertical flips and transposition: together with the above, all eight symmetries.
+        use_shuffle: use a new order in each epoch instead of the order of the files.
+        dataset_enlarge_ratio: length of an epoch as a multiple of the number of images.
+        seed: seed of all random choices.
+        on_error: `raise`, or `skip`: log an unusable image and, in training, use the next one of the epoch instead.
+        max_skipped: fraction of the images that may be skipped (at least one) before the run ends.
     """
 
     scale: int = 4
@@ -54,16 +53,16 @@ class CropDataset(ImageDataset):
         if self.gt_size is not None and (self.gt_size < self.scale or self.gt_size % self.scale):
             raise UserError(f'{self}: gt_size {self.gt_size} is not a multiple of scale {self.scale}; make it one')
         if not 0 <= self.max_skipped <= 1:
-            raise UserError(f'{self}: max_skipped is {self.max_skipped}; it is a share, set it between 0 and 1')
+            raise UserError(f'{self}: max_skipped is {self.max_skipped}; set it to a fraction between 0 and 1')
         self._order: tuple[int, np.ndarray] | None = None
-        self.skipped: dict[int, str] = {}  # images that could not be used, by index, and why
+        self.skipped: dict[int, str] = {}  # index of an unusable image -> reason
         super().__post_init__()
 
     def __len__(self) -> int:
-        """Images an epoch; whole images (validation) come once each."""
+        """Images per epoch; in validation, every image once."""
         return len(self.items) if self.gt_size is None else math.ceil(len(self.items) * self.dataset_enlarge_ratio)
 
-    def stored(self, n: int) -> Sample:
+    def raw(self, n: int) -> Sample:
         if self.gt_size is None:
             return self._whole(n)
         epoch, place = divmod(n, len(self))
@@ -80,7 +79,7 @@ class CropDataset(ImageDataset):
                 skipped[index] = str(error)
                 if self._too_many(skipped):
                     break
-        raise UserError(self._too_many(skipped) or f'{self}: no image can be used; run its check() to see why')
+        raise UserError(self._too_many(skipped) or f'{self}: no image can be used; `aesop check -opt FILE` shows why')
 
     def note_skipped(self, skipped: dict[int, str]) -> None:
         for index in skipped.keys() - self.skipped.keys():
@@ -90,13 +89,13 @@ class CropDataset(ImageDataset):
         if problem := self._too_many(self.skipped):
             raise UserError(problem)
 
-    def passes_over(self, count: int) -> bool:
-        """Whether training continues although this many images cannot be used."""
+    def tolerates(self, count: int) -> bool:
+        """Whether training continues with this many unusable images."""
         return self._skips() and count <= self._most_skipped()
 
     @abstractmethod
     def _cut(self, images: list[np.ndarray], window: Window) -> tuple[np.ndarray, ...]:
-        """(gt, lq) under `window`, given in low-resolution pixels."""
+        """(gt, lq) cropped to `window`, in low-resolution pixels."""
 
     def _problem(self, item: tuple[Path, ...], sizes: list[Size]) -> str | None:
         (height, width), path = sizes[0], item[0]
@@ -108,7 +107,7 @@ class CropDataset(ImageDataset):
         return f'{path}: {size} is smaller than the {key} of {least}; remove it or lower {key}'
 
     def _images(self, index: int) -> tuple[list[np.ndarray], int, int]:
-        """The files of an item, and its low-resolution height and width."""
+        """The images of an item, and its low-resolution height and width."""
         item = self.items[index]
         images = [self._read(path) for path in item]
         if problem := self._problem(item, [image.shape[:2] for image in images]):
@@ -128,7 +127,7 @@ class CropDataset(ImageDataset):
         return {'lq': lq, 'gt': gt, 'name': self.names[index], 'index': index}
 
     def _epoch(self, epoch: int) -> np.ndarray:
-        """The images of an epoch, in order."""
+        """Order of the images in an epoch."""
         if self._order is None or self._order[0] != epoch:
             order = np.arange(len(self))
             if self.use_shuffle:

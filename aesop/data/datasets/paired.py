@@ -1,4 +1,4 @@
-"""Ground truths and low-resolution images, both from files."""
+"""Pairs of ground-truth and low-resolution files."""
 
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -17,17 +17,17 @@ from aesop.registry import DATASETS
 @DATASETS.register()
 @dataclass(kw_only=True, eq=False, repr=False)
 class PairedImageDataset(ReferencedDataset):
-    """Pairs of files that share their place below the two roots; suffixes may differ.
+    """Pairs of files with the same path relative to the two roots; extensions may differ.
 
-    A low-resolution side must be the ground truth's divided by `scale`, rounded down or up; both are then cut to the
-    rounded-down size.
+    Low-resolution sides must be those of the ground truth divided by `scale`, rounded down or up; both are cropped to
+    the size that is rounded down.
 
     Args:
         dataroot_gt, dataroot_lq: folders.
-        filename_tmpl: the low-resolution file's name, made of the ground truth's: `{}x4` pairs 1x4.png with 1.png.
+        filename_tmpl: low-resolution file name, given that of the ground truth: `{}x4` pairs 1x4.png with 1.png.
 
     Raises:
-        UserError: a folder is missing or empty, or images are without partner (all are named).
+        UserError: a folder is missing or empty, or images have no counterpart (all are listed).
     """
 
     dataroot_gt: str
@@ -44,25 +44,25 @@ class PairedImageDataset(ReferencedDataset):
         lqs = {below(self.dataroot_lq, path): path for path in self._source.list(self.dataroot_lq)}
         names = [below(self.dataroot_gt, path) for path in gts]
         partners = self._named_partners(self.dataroot_lq) or [self._partner(name) for name in names]
-        alone = {
+        unpaired = {
             name: f'{gt}: {self.dataroot_lq} has no {partner} for it'
             for gt, name, partner in zip(gts, names, partners)
             if partner not in lqs
         }
         if not self._meta():
             without = sorted(lqs.keys() - set(partners))
-            alone |= {str(lqs[name]): f'{lqs[name]}: {self.dataroot_gt} has no image for it' for name in without}
-        pairs = [(gt, name, lqs[partner]) for gt, name, partner in zip(gts, names, partners) if name not in alone]
-        if alone and (self.on_error == 'raise' or self.gt_size is not None or not pairs):
+            unpaired |= {str(lqs[name]): f'{lqs[name]}: {self.dataroot_gt} has no image for it' for name in without}
+        pairs = [(gt, name, lqs[partner]) for gt, name, partner in zip(gts, names, partners) if name not in unpaired]
+        if unpaired and (self.on_error == 'raise' or self.gt_size is not None or not pairs):
             remedy = (
                 f"complete the folders or set filename_tmpl (now '{self.filename_tmpl}'; e.g. '{{}}x4' for 1x4.png)"
             )
-            raise UserError([f'{self}: each ground truth needs its low-resolution image: {remedy}', *alone.values()])
-        self.left_out |= alone
+            raise UserError([f'{self}: each ground truth needs its low-resolution image: {remedy}', *unpaired.values()])
+        self.left_out |= unpaired
         return [(gt, lq) for gt, _, lq in pairs], [name for _, name, _ in pairs]
 
     def _named_partners(self, root: str) -> list[str]:
-        """The low-resolution images, where `meta_info` names one beside each ground truth."""
+        """The low-resolution images, if `meta_info` lists pairs."""
         meta = self._meta()
         lines = read_meta_info(meta) if meta else []
         if not all(len(names) == 2 for names in lines):
@@ -82,9 +82,9 @@ class PairedImageDataset(ReferencedDataset):
             return super()._problem(item, sizes)
         return (
             f'{item[1]}: {lq_h}x{lq_w} pixels (height x width) is not 1/{self.scale} of the {gt_h}x{gt_w} of '
-            f'{item[0]}; make it anew, or correct scale or the folders'
+            f'{item[0]}; recreate it, or correct scale or the folders'
         )
 
     def _cut(self, images: list[np.ndarray], window: Window) -> tuple[np.ndarray, np.ndarray]:
         gt, lq = images
-        return self._part(gt, window.times(self.scale)), self._part(lq, window)
+        return self._part(gt, window.scaled(self.scale)), self._part(lq, window)

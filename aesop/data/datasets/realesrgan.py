@@ -1,4 +1,4 @@
-"""Ground truths and the kernels that blur them: what the degradation on the device (`RealDegradation`) takes."""
+"""Ground truths and blur kernels, the input of the degradation on the device (`RealDegradation`)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from aesop.data.datasets.base import below
 from aesop.data.datasets.crops import CropDataset
 from aesop.data.datasets.transforms import Window, augment, random_window
 from aesop.data.degradation.kernels import KINDS, SMALLEST, random_kernel, random_sinc
@@ -22,28 +21,28 @@ _PROBABILITIES = (0.45, 0.25, 0.12, 0.03, 0.12, 0.03)
 @DATASETS.register()
 @dataclass(kw_only=True, eq=False, repr=False)
 class RealESRGANDataset(CropDataset):
-    """Training crops of ground truths alone, with the random kernels of the two-stage degradation of Real-ESRGAN.
+    """Training crops of ground truths, with the random kernels of the two-stage degradation of Real-ESRGAN.
 
-    `dataset[n]`, for any n >= 0, depends on (seed, n) alone: `gt` (3, crop_size, crop_size) RGB in [0, 1], `kernel1`
+    `dataset[n]`, for any n >= 0, depends only on (seed, n): `gt` (3, crop_size, crop_size) RGB in [0, 1], `kernel1`
     and `kernel2` (blurs of the two stages) and `sinc_kernel` (last filter), each (k, k) float32 of sum 1, `seed` (an
-    integer for the random choices on the device), `name` and `index`. Smaller images are mirrored at the bottom and
-    the right.
+    integer for the random choices on the device), `name` and `index`. Smaller images are padded by reflection at the
+    bottom and right.
 
     Args:
         dataroot_gt: folder.
-        gt_size: side of the training patch that the degradation cuts out of its result, at most `crop_size`.
-        crop_size: side of what is degraded; a multiple of `scale`.
-        blur_kernel_size: side of `kernel1` and `sinc_kernel`; they are drawn of odd sides from 7 up, zero-padded.
-        kernel_list, kernel_prob: kinds of blur and how likely each is: iso, aniso, generalized_iso,
+        gt_size: side of the training patch that is cropped from the degraded image, at most `crop_size`.
+        crop_size: side of the crop that is degraded; a multiple of `scale`.
+        blur_kernel_size: side of `kernel1` and `sinc_kernel`; smaller ones, of odd sides from 7, are zero-padded.
+        kernel_list, kernel_prob: kinds of blur and their probabilities: iso, aniso, generalized_iso,
             generalized_aniso, plateau_iso, plateau_aniso.
-        sinc_prob: probability of a sinc kernel in their place.
+        sinc_prob: probability of a sinc kernel instead.
         blur_sigma: lowest and highest standard deviation, pixels.
         betag_range, betap_range: lowest and highest shape of the generalised Gaussian and the plateau kinds.
         blur_kernel_size2, ...: the same for the second stage.
         final_sinc_prob: probability that `sinc_kernel` is a sinc and not the identity.
 
     Raises:
-        UserError: the kernels' keys do not fit each other, or `gt_size` is missing.
+        UserError: the options of the kernels do not match, or `gt_size` is missing.
     """
 
     dataroot_gt: str
@@ -87,7 +86,7 @@ class RealESRGANDataset(CropDataset):
             if kind not in KINDS
         ]
         if len(kinds) != len(probabilities) or min(probabilities, default=0) < 0 or sum(probabilities) <= 0:
-            problems.append(f'kernel_prob{stage} must give each kind in kernel_list{stage} its probability')
+            problems.append(f'kernel_prob{stage} must have one probability for each kind in kernel_list{stage}')
         if size < SMALLEST or size % 2 == 0:
             problems.append(f'blur_kernel_size{stage} is {size}; set it to an odd number of at least {SMALLEST}')
         for key in ('blur_sigma', 'betag_range', 'betap_range'):
@@ -96,12 +95,8 @@ class RealESRGANDataset(CropDataset):
                 problems.append(f'{key}{stage} is {list(values)}; set it to [low, high], both above 0')
         return problems
 
-    def _find(self) -> tuple[list[tuple[Path, ...]], list[str]]:
-        gts = self._list(self.dataroot_gt)
-        return [(gt,) for gt in gts], [below(self.dataroot_gt, gt) for gt in gts]
-
     def _problem(self, item: tuple[Path, ...], sizes: list[Size]) -> str | None:
-        return None  # whatever is too small is mirrored
+        return None  # small images are padded
 
     def _cut(self, images: list[np.ndarray], window: Window) -> tuple[np.ndarray, ...]:
         return (self._part(images[0], window),)
@@ -109,8 +104,8 @@ class RealESRGANDataset(CropDataset):
     def _crop(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
         gt = self._read(self.items[index][0])
         if min(gt.shape[:2]) < self.crop_size:
-            lacking = [(0, max(0, self.crop_size - side)) for side in gt.shape[:2]]
-            gt = np.pad(gt, [*lacking, (0, 0)], mode='reflect')
+            padding = [(0, max(0, self.crop_size - side)) for side in gt.shape[:2]]
+            gt = np.pad(gt, [*padding, (0, 0)], mode='reflect')
         height, width = gt.shape[:2]
         window = random_window(height, width, self.crop_size, rng)
         (gt,) = augment([*self._cut([gt], window)], self.use_flip and self.use_hflip, self.use_rot, rng)

@@ -1,4 +1,4 @@
-"""Reference images beside the pairs: what steers a network that has many solutions for one image."""
+"""Reference images, which steer networks with many solutions for one image."""
 
 import logging
 from collections.abc import Mapping
@@ -14,29 +14,29 @@ from aesop.data.datasets.crops import CropDataset
 from aesop.data.storage.source import SOURCES, Folders
 from aesop.errors import UserError
 
-_STREAM = 2  # of random numbers, beside those of crops (none) and of the order of an epoch (1)
+_STREAM = 2  # separates its random numbers from those of crops (none) and of epochs (1)
 _NOISE = 128  # noise is uniform below this, as the published RefVAE has it
 
 logger = logging.getLogger(__name__)
 
 
 class References:
-    """Reference images, and which of them solution k of image n takes.
+    """Reference images, one of which is chosen for solution k of image n.
 
     Args:
         root: a folder, an LMDB whose name ends in .lmdb, or a single image.
         side: to which they are resized, whatever their aspect.
-        seed: of the choice.
+        seed: seed of the choice.
 
     Raises:
-        UserError: folder not found, or no image in it.
+        UserError: the folder is missing or empty.
     """
 
     def __init__(self, root: str | Path, side: int, seed: int) -> None:
         self.root, self.side, self.seed = Path(root), side, seed
         self.source = SOURCES['lmdb' if self.root.suffix == '.lmdb' else 'disk']()
         self.paths = [self.root] if self.root.is_file() else self.source.list(self.root)
-        # In which the solutions of an image take references: all have come before one comes again
+        # Order of the references over the solutions of an image: all are used before one is repeated
         self._order = np.random.default_rng((seed, _STREAM)).permutation(len(self.paths))
 
     def path(self, n: int, k: int) -> Path:
@@ -48,7 +48,7 @@ class References:
         return resized(self.source.read(path), self.side)
 
     def problems(self) -> list[str]:
-        """What is wrong with the files, as far as their first and last bytes tell."""
+        """Problems of the files that their first and last bytes show."""
         found = []
         for path in self.paths:
             try:
@@ -62,8 +62,8 @@ class References:
 class ReferencedDataset(CropDataset):
     """A crop data set whose samples may have a reference image: `ref`, (3, ref_size, ref_size).
 
-    The reference of sample n depends on (seed, n) alone; solution k of that sample has another one, where there is
-    more than one to choose from. Sample n itself is solution 0.
+    The reference of sample n depends only on (seed, n); other solutions of that sample have other references, if there
+    are several. Sample n itself is solution 0.
 
     Args:
         ref: where references come from: `folder` (a random image of `dataroot_ref`), `gt` or `lq` (the sample's own),
@@ -95,13 +95,13 @@ class ReferencedDataset(CropDataset):
         """The images of a sample of the data set that an option block describes."""
         return ('lq', 'gt') if block.get('ref') is None else ('lq', 'gt', 'ref')
 
-    def stored(self, n: int) -> Sample:
-        sample = super().stored(n)
+    def raw(self, n: int) -> Sample:
+        sample = super().raw(n)
         return sample if self.ref is None else sample | {'ref': self._reference(n, 0, sample)}
 
     def solution(self, n: int, k: int) -> dict[str, Any]:
-        """What solution k of sample n has in place of that sample's own entries."""
-        return self.finished({'ref': self._reference(n, k)}) if self.ref in ('folder', 'noise') else {}
+        """The entries of sample n that differ in solution k."""
+        return self.to_float({'ref': self._reference(n, k)}) if self.ref in ('folder', 'noise') else {}
 
     def check(self, unfit: Unfit | None = None) -> list[str]:
         return [*super().check(unfit), *(self.references.problems() if self.references else ())]
@@ -122,7 +122,7 @@ class ReferencedDataset(CropDataset):
         return {} if chosen is None else {'references': chosen}
 
     def _reference(self, n: int, k: int, sample: Sample | None = None) -> np.ndarray:
-        """(ref_size, ref_size, 3) uint8. `sample` is what the references gt and lq are made of."""
+        """(ref_size, ref_size, 3) uint8. References `gt` and `lq` are made from `sample`."""
         if sample is not None and self.ref in ('gt', 'lq'):
             return resized(sample[self.ref], self.ref_size, bicubic=self.ref == 'lq')
         if self.references is None:
@@ -135,7 +135,7 @@ class ReferencedDataset(CropDataset):
                 if not self._skips():
                     raise
                 logger.warning('%s: reference skipped: %s', self, error)
-        raise UserError(f'{self}: no image of {self.dataroot_ref} can be used; run its check() to see why')
+        raise UserError(f'{self}: no image in {self.dataroot_ref} can be used; `aesop check -opt FILE` shows why')
 
 
 def resized(image: np.ndarray, side: int, bicubic: bool = False) -> np.ndarray:

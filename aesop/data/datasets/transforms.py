@@ -1,4 +1,4 @@
-"""What is done to arrays between the file and the tensor: aligned crops, flips and rotations."""
+"""Aligned crops, flips and rotations of image arrays."""
 
 from typing import NamedTuple
 
@@ -18,36 +18,37 @@ class Window(NamedTuple):
         """The rectangle of an HWC image, as a view."""
         return image[self.top : self.top + self.height, self.left : self.left + self.width]
 
-    def times(self, scale: int) -> 'Window':
-        """The same rectangle on the image enlarged by `scale`."""
+    def scaled(self, scale: int) -> 'Window':
+        """The rectangle in the image enlarged by `scale`."""
         return Window(*(scale * side for side in self))
 
     def grown(self, margin: int, height: int, width: int) -> 'Window':
-        """The rectangle with `margin` more pixels on each side, as far as a (height, width) image goes."""
+        """The rectangle extended by `margin` pixels on each side, within a (height, width) image."""
         top, left = max(self.top - margin, 0), max(self.left - margin, 0)
         bottom = min(self.top + self.height + margin, height)
         right = min(self.left + self.width + margin, width)
         return Window(top, left, bottom - top, right - left)
 
-    def inside(self, outer: 'Window') -> 'Window':
-        """The same rectangle, counted from the corner of `outer`."""
+    def relative_to(self, outer: 'Window') -> 'Window':
+        """The rectangle relative to the corner of `outer`."""
         return Window(self.top - outer.top, self.left - outer.left, self.height, self.width)
 
 
 def random_window(height: int, width: int, size: int, rng: np.random.Generator) -> Window:
-    """A square of `size`, any position in a (height, width) image equally likely."""
+    """A square of side `size` at a uniformly random position in a (height, width) image."""
     return Window(int(rng.integers(height - size + 1)), int(rng.integers(width - size + 1)), size, size)
 
 
 def augment(images: list[np.ndarray], flip: bool, rotate: bool, rng: np.random.Generator) -> list[np.ndarray]:
-    """One of the square's eight symmetries for all `images` (HWC, square), equally likely when both are allowed.
+    """Applies one random symmetry of the square to all `images` (HWC, square); if both kinds are allowed, all eight
+    symmetries are equally likely.
 
     Args:
-        images: views are fine; what comes back are contiguous copies.
-        flip: allows left-right mirroring.
-        rotate: allows upside-down mirroring and transposing.
+        images: arrays or views; the results are contiguous copies.
+        flip: allow horizontal flips.
+        rotate: allow vertical flips and transposition.
     """
-    mirror, turn, transpose = rng.random(3) < 0.5  # always all three: one option does not shift another's draws
+    mirror, turn, transpose = rng.random(3) < 0.5  # always three draws, so that one option does not affect the others
     mirror, turn, transpose = flip and mirror, rotate and turn, rotate and transpose
     if mirror or turn:
         axes = -1 if mirror and turn else int(mirror)  # OpenCV: both, left-right (1), upside-down (0)

@@ -1,1 +1,1 @@
-"""The degradation of Real-ESRGAN, on the device."""
+"""Degradations: Real-ESRGAN's for batches on the device, and single steps for images on the CPU."""

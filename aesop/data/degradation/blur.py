@@ -11,26 +11,26 @@ _USM_SIGMA = 8.0  # what OpenCV takes for this size: 0.3 * ((51 - 1) / 2 - 1) + 
 
 
 def blur(images: Tensor, kernels: Tensor) -> Tensor:
-    """Each image with its own kernel, mirrored at the borders without repeating the edge.
+    """Convolves each image with its own kernel; borders are padded by reflection.
 
     Args:
         images: (N, C, H, W).
         kernels: (N, kh, kw), odd sides, symmetric about their centre.
     """
     down, across = (side // 2 for side in kernels.shape[1:])
-    # mirroring needs an image larger than half the kernel; a tiny one repeats its edge
+    # reflection needs images larger than half the kernel
     mode = 'reflect' if images.shape[-2] > down and images.shape[-1] > across else 'replicate'
     padded = F.pad(images, (across, across, down, down), mode=mode)
     if images.device.type == 'cpu':
-        return _by_spectrum(padded, kernels)
+        return _fft_blur(padded, kernels)
     # samples are the groups of one convolution, colours its batch: no copy of a kernel for each colour
     return F.conv2d(padded.transpose(0, 1), kernels[:, None], groups=len(images)).transpose(0, 1)
 
 
-def _by_spectrum(padded: Tensor, kernels: Tensor) -> Tensor:
-    """The part of a circular convolution where nothing wraps around.
+def _fft_blur(padded: Tensor, kernels: Tensor) -> Tensor:
+    """Circular convolution by FFT, cropped to the pixels where nothing wraps around.
 
-    On a CPU it takes a quarter of the direct sum's time for 21x21 kernels, and is as fast for any others.
+    On a CPU it takes a quarter of the time of a direct convolution with 21x21 kernels, whatever the kernel size.
     """
     size = [cv2.getOptimalDFTSize(side) for side in padded.shape[-2:]]
     spectrum = torch.fft.rfft2(padded, size) * torch.fft.rfft2(kernels, size)[:, None]
@@ -39,17 +39,17 @@ def _by_spectrum(padded: Tensor, kernels: Tensor) -> Tensor:
 
 
 def usm_sharpen(images: Tensor, weight: float = 0.5, threshold: float = 10.0) -> Tensor:
-    """Unsharp masking of (N, C, H, W) in [0, 1]; where there is detail alone, so that noise in flat areas stays.
+    """Unsharp masking of (N, C, H, W) images in [0, 1], with Real-ESRGAN's settings: a Gaussian of 51 pixels, sigma 8.
 
-    Real-ESRGAN's setting: a Gaussian of 51 pixels and sigma 8. `weight` times the difference to the blurred image is
-    added, clamped to [0, 1], where that difference is above `threshold` of 255; a blurred mask makes that smooth.
+    Adds `weight` times the difference from the blurred image, clamped to [0, 1], only where that difference exceeds
+    `threshold` / 255, so that noise in flat areas is not amplified; the mask is blurred.
     """
     offset = np.arange(_USM_SIZE) - _USM_SIZE // 2
     gaussian = np.exp(-0.5 * (offset / _USM_SIGMA) ** 2)
     gaussian = torch.from_numpy(gaussian / gaussian.sum()).to(images).expand(len(images), 1, -1)
 
     def smooth(x: Tensor) -> Tensor:
-        if x.device.type == 'cpu':  # both at once
+        if x.device.type == 'cpu':  # one two-dimensional kernel
             return blur(x, gaussian * gaussian.transpose(1, 2))
         return blur(blur(x, gaussian), gaussian.transpose(1, 2))
 

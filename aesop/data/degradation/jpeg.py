@@ -1,4 +1,4 @@
-"""JPEG compression on the device: what baseline JPEG (ITU-T T.81) with 4:2:0 chroma loses, without making a file."""
+"""JPEG compression on the device: the loss of baseline JPEG (ITU-T T.81) with 4:2:0 chroma, without encoding a file."""
 
 import math
 
@@ -24,14 +24,14 @@ _TO_RGB = [[1.0, 0.0, 1.402], [1.0, -0.344136, -0.714136], [1.0, 1.772, 0.0]]
 
 
 def jpeg(images: Tensor, quality: Tensor) -> Tensor:
-    """Images after JPEG of their own quality, rounded where libjpeg rounds: photographs differ from its result by less
-    than 0.2 of 255 on average. No gradient.
+    """Compresses each image with its own quality. Values are rounded where libjpeg rounds: on photographs the results
+    differ by less than 0.2 of 255 on average. Not differentiable.
 
-    Sums are in float64: neither TF32 nor autocast moves a coefficient over a rounding step.
+    Sums are in float64, so that neither TF32 nor autocast changes how a coefficient is rounded.
 
     Args:
         images: (N, 3, H, W) RGB; clamped to [0, 1].
-        quality: (N,), 1 to 100 on libjpeg's scale; fractions lie between.
+        quality: (N,), 1 to 100 on libjpeg's scale; fractions are allowed.
 
     Returns:
         (N, 3, H, W) in [0, 1], in steps of 1/255.
@@ -45,7 +45,7 @@ def jpeg(images: Tensor, quality: Tensor) -> Tensor:
     halved = 4 * F.avg_pool2d(ycc[:, 1:], 2)
     halved = ((halved + 1 + torch.arange(halved.shape[-1], device=rgb.device) % 2) / 4).floor()  # ties up, ties down
     chroma = _requantised(halved, F.pad(torch.tensor(_CHROMA), (0, 4, 0, 4), value=99), quality)
-    # the decoder's triangle filter looks at no sample outside the image
+    # the decoder's triangle filter uses no sample outside the image
     chroma = chroma[..., : math.ceil(height / 2), : math.ceil(width / 2)]
     chroma = F.interpolate(chroma, scale_factor=2, mode='bilinear', align_corners=False).round()
     ycc = torch.cat([luma[..., :height, :width], chroma[..., :height, :width]], dim=1)
@@ -58,7 +58,7 @@ def _mixed(matrix: list[list[float]], planes: Tensor) -> Tensor:
 
 
 def _requantised(planes: Tensor, table: Tensor, quality: Tensor) -> Tensor:
-    """(N, C, H, W) in 0 to 255, sides multiples of 8, through the DCT of 8x8 blocks and its quantisation."""
+    """Quantises the DCT of 8x8 blocks: (N, C, H, W) in 0 to 255, sides are multiples of 8."""
     quality = quality.to(planes).view(-1, 1, 1)
     percent = torch.where(quality < 50, 5000 / quality, 200 - 2 * quality).floor()
     step = ((table.to(planes) * percent + 50) / 100).floor().clamp(1, 255)[:, None, None, :, None, :]

@@ -30,14 +30,14 @@ def plateau(size: int, sigma_x: float, sigma_y: float, theta: float = 0.0, beta:
 
 
 def sinc(size: int, cutoff: float) -> np.ndarray:
-    """The ideal low-pass filter of circular pass band, cut to `size`: it rings and overshoots.
+    """The ideal low-pass filter with a circular pass band, truncated to `size`: it rings and overshoots.
 
     Args:
-        cutoff: radians a pixel, in (0, pi].
+        cutoff: radians per pixel, in (0, pi].
     """
     row, column = _grid(size)
     radius = np.hypot(row, column)
-    radius[size // 2, size // 2] = 1  # any; the centre is the limit, below
+    radius[size // 2, size // 2] = 1  # avoids 0 / 0; the centre is set below
     bessel = torch.special.bessel_j1(torch.from_numpy(cutoff * radius)).numpy()
     kernel = cutoff * bessel / (2 * math.pi * radius)
     kernel[size // 2, size // 2] = cutoff**2 / (4 * math.pi)
@@ -57,14 +57,14 @@ def random_kernel(
     """A kernel for one of the two blurs, zero-padded to `size`; its own side is odd, from 7 to `size`.
 
     Args:
-        kinds, probabilities: of KINDS, and how likely each is relative to the others.
-        sinc_prob: of a sinc kernel in place of these.
+        kinds, probabilities: kinds from KINDS and their relative probabilities.
+        sinc_prob: probability of a sinc kernel instead.
         sigma: lowest and highest standard deviation, pixels.
         betag, betap: lowest and highest shape of the generalised Gaussian and the plateau kinds.
     """
     side = _random_side(rng, size)
     if rng.random() < sinc_prob:
-        # small sides cannot hold the slow waves of a low cutoff
+        # small kernels cannot represent low cutoffs
         return _padded(sinc(side, rng.uniform(math.pi / (3 if side < 13 else 5), math.pi)), size)
     weights = np.asarray(probabilities, dtype=float)
     kind = kinds[rng.choice(len(kinds), p=weights / weights.sum())]
@@ -79,7 +79,7 @@ def random_kernel(
 
 
 def random_sinc(rng: np.random.Generator, size: int, probability: float) -> np.ndarray:
-    """The last filter: a sinc of side 7 to `size` with this probability, else one that changes nothing; padded."""
+    """The last filter: with this probability a sinc of side 7 to `size`, else the identity; zero-padded to `size`."""
     if rng.random() >= probability:
         return _padded(np.ones((1, 1)), size)
     return _padded(sinc(_random_side(rng, size), rng.uniform(math.pi / 3, math.pi)), size)
@@ -96,7 +96,7 @@ def _random_side(rng: np.random.Generator, largest: int) -> int:
 
 
 def _random_shape(rng: np.random.Generator, low: float, high: float) -> float:
-    """As published, sharp peaks (below 1) and flat tops (above 1) are equally likely, however far each range goes."""
+    """As published, values below 1 (sharp peaks) and above 1 (flat tops) are equally likely, whatever the range."""
     if low <= 1 <= high:
         low, high = (low, 1) if rng.random() < 0.5 else (1, high)
     return rng.uniform(low, high)

@@ -1,7 +1,6 @@
-"""Noise of Real-ESRGAN's degradation (Sec. 3.2), with a strength of its own for every image of a batch.
+"""Noise of Real-ESRGAN's degradation (Sec. 3.2), with a separate strength for each image of a batch.
 
-Images are (N, 3, H, W) RGB in [0, 1]; so are the results, clamped. `gray` (N,) bool: the noise is the same in the three
-channels.
+Images and results are (N, 3, H, W) RGB in [0, 1]. `gray` (N,) bool: the noise is the same in all three channels.
 """
 
 import torch
@@ -21,7 +20,7 @@ def poisson_noise(images: Tensor, scale: Tensor, gray: Tensor, generator: torch.
     """Adds `scale` (N,) times shot noise, as if an image had as many photons at white as it has distinct 8-bit values,
     rounded up to a power of two. Gray noise is that of the luma."""
     luma = (images * images.new_tensor([0.299, 0.587, 0.114]).view(3, 1, 1)).sum(1, keepdim=True)
-    if images.device.type == 'cpu':  # a GPU would wait for the choice, and a CPU for the draws that are not needed
+    if images.device.type == 'cpu':  # avoids unneeded draws; on a GPU, indexing would synchronise
         noise = torch.empty_like(images)
         noise[gray] = _shot_noise(luma[gray], generator)
         noise[~gray] = _shot_noise(images[~gray], generator)

@@ -1,4 +1,4 @@
-"""The training-pair pool: mixes the samples of many batches, whose degradations have choices in common."""
+"""The training-pair pool: mixes samples across batches, since those of one batch share random choices."""
 
 import numpy as np
 import torch
@@ -10,9 +10,9 @@ Pairs = dict[str, Tensor]
 
 
 class PairPool:
-    """Holds up to `size` pairs as bytes. Once there is no more room, a batch goes in and as many random ones come out.
+    """Holds up to `size` pairs as bytes. Once it is full, each batch is swapped for as many random pairs.
 
-    Exact for values in steps of 1/255, which lq and the ground truths of 8-bit files are.
+    Exact for multiples of 1/255, such as lq and the ground truths of 8-bit files.
     """
 
     def __init__(self, size: int) -> None:
@@ -23,7 +23,7 @@ class PairPool:
         return len(next(iter(self._pairs.values()), ()))
 
     def exchange(self, pairs: Pairs, rng: np.random.Generator) -> Pairs:
-        """Takes a batch of (N, 3, h, w) tensors in [0, 1] and gives one back; the same one while the pool fills.
+        """Takes a batch of (N, 3, h, w) tensors in [0, 1] and returns one; the same one until the pool is full.
 
         Raises:
             UserError: the pool is smaller than a batch.
@@ -45,15 +45,15 @@ class PairPool:
         return drawn
 
     def state_dict(self) -> Pairs:
-        """The pairs held, uint8 on the CPU."""
+        """The pairs in the pool, uint8 on the CPU."""
         return {name: stored.to('cpu', copy=True) for name, stored in self._pairs.items()}
 
     def load_state_dict(self, state: Pairs) -> None:
-        """Goes back to a state of `state_dict`; of more pairs than there is room for, the first."""
+        """Restores a state of `state_dict`; pairs beyond `size` are dropped."""
         self._pairs = {name: stored[: self.size].clone() for name, stored in state.items()}
 
 
-def share_out(states: list[Pairs], rank: int, count: int) -> Pairs:
-    """A state for one of `count` pools that together hold what the pools of `states` held, as far as there is room."""
+def redistribute(states: list[Pairs], rank: int, count: int) -> Pairs:
+    """The state of pool number `rank` of `count`, when the pairs of all `states` are divided among them."""
     names = states[0] if states else ()
     return {name: torch.cat([state[name] for state in states])[rank::count] for name in names}

@@ -40,27 +40,28 @@ class Stage(NamedTuple):
 class RealDegradation:
     """Turns ground truths and kernels, a batch of `RealESRGANDataset`, into training pairs.
 
-    As published, what a batch has in common is drawn once: whether the second blur is made, resize factor and mode,
-    the kind of noise, the order of the last steps, the place of the crop. The strength of the noise, whether it is
-    gray, and the JPEG quality are drawn for every sample. All draws come from the samples' `seed`s, so a batch depends
-    on its samples alone, and on the pool; the noise itself differs between kinds of device.
+    As published, some choices are made once per batch: whether there is a second blur, resize factor and mode, kind of
+    noise, order of the last steps, and position of the crop. Strength and colour of the noise and JPEG quality are
+    drawn for every sample. All choices are seeded by the samples' `seed`s, so a batch depends only on its samples and
+    on the pool; the noise itself differs between types of device.
 
     Args:
         scale: ground-truth pixels per low-resolution pixel.
-        device: where it is computed.
-        gt_size: side of the ground-truth patch that is cut out of the result.
+        device: device of the computation.
+        gt_size: side of the ground-truth patch that is cropped from the result.
         queue_size: pairs in the pool.
         gt_usm: degrade the sharpened ground truth.
-        resize_prob: how likely the image is resized up, down and not at all; the factor lies between 1 and the end of
+        resize_prob: probabilities of resizing up, down and not at all; the factor lies between 1 and the limit in
             `resize_range`, relative to the ground truth (second stage: to the low-resolution size).
-        gaussian_noise_prob: of Gaussian noise (`noise_range`: sigma, of 255), else Poisson (`poisson_scale_range`).
-        gray_noise_prob: that the noise has no colour.
-        jpeg_range: qualities.
-        second_blur_prob: of the second stage's blur.
+        gaussian_noise_prob: probability of Gaussian noise (`noise_range`: sigma, of 255) instead of Poisson noise
+            (`poisson_scale_range`).
+        gray_noise_prob: probability that the noise is gray.
+        jpeg_range: lowest and highest JPEG quality.
+        second_blur_prob: probability of the second blur.
         resize_prob2, ...: the same for the second stage.
 
     Raises:
-        UserError: a range leaves no room for what its probabilities ask for.
+        UserError: a range does not match its probabilities.
     """
 
     scale: int = 4
@@ -92,9 +93,9 @@ class RealDegradation:
         for number, stage in (('', self._first), ('2', self._second)):
             (up, down, _), (low, high) = stage.resize_prob, stage.resize_range
             if sum(stage.resize_prob) <= 0:
-                problems.append(f'resize_prob{number} is all zero; give up, down or keep a probability')
+                problems.append(f'resize_prob{number} is all zero; set at least one of up, down and keep above 0')
             if low <= 0 or (up and high < 1) or (down and low > 1):
-                problems.append(f'resize_range{number} is [{low}, {high}]; set it to [below 1 but above 0, above 1]')
+                problems.append(f'resize_range{number} is [{low}, {high}]; set it to [low, high], 0 < low < 1 < high')
             if not 1 <= stage.jpeg_range[0] <= stage.jpeg_range[1] <= 100:
                 problems.append(f'jpeg_range{number} is {list(stage.jpeg_range)}; qualities are from 1 to 100')
         if self.gt_size % self.scale:
@@ -105,7 +106,7 @@ class RealDegradation:
 
     @torch.no_grad()
     def __call__(self, batch: dict[str, Any]) -> Pairs:
-        """The training pairs that come out of the pool when this batch goes in.
+        """Degrades a batch and exchanges the pairs with the pool.
 
         Args:
             batch: `gt` (N, 3, H, W) RGB in [0, 1], `kernel1`, `kernel2`, `sinc_kernel` (N, k, k), and `seed` (N,)
@@ -136,7 +137,7 @@ class RealDegradation:
     def stages(
         self, gt: Tensor, kernel1: Tensor, kernel2: Tensor, sinc_kernel: Tensor, draw: 'Draw'
     ) -> Iterator[tuple[str, Tensor]]:
-        """(what was done, the images after it), step by step; the last is the low-resolution batch, uncut."""
+        """Yields (name of the step, images after it); the last is the low-resolution batch before the crop."""
         size = tuple(side // self.scale for side in gt.shape[-2:])
         images = gt
         if self.gt_usm:
@@ -161,30 +162,30 @@ class RealDegradation:
         yield 'low resolution, 8 bits', quantise(images)
 
     def state_dict(self) -> Pairs:
-        """The pool: all that one batch leaves for the next."""
+        """State of the pool."""
         return self._pool.state_dict()
 
     def load_state_dict(self, state: Pairs) -> None:
-        """Goes back to a state of `state_dict`.
+        """Restores a state of `state_dict`.
 
         Raises:
-            UserError: its patches are of another size.
+            UserError: its patches have another size.
         """
         sizes = {name: tuple(images.shape[1:]) for name, images in state.items()}
         lq, gt = ((3, side, side) for side in (self.gt_size // self.scale, self.gt_size))
         if sizes not in ({}, {'lq': lq, 'gt': gt}):
-            raise UserError(f'the state holds pairs of {sizes}, not of gt_size {self.gt_size}: it is of another run')
+            raise UserError(f'the state holds pairs of {sizes}, not of gt_size {self.gt_size}: it is from another run')
         self._pool.load_state_dict(state)
 
 
 def build_degradation(options: Options, device: torch.device | str) -> RealDegradation:
-    """The degradation that the top level of the options describes; what they leave out is Real-ESRGAN's."""
+    """Builds the degradation from the top level of the options; the defaults are those of Real-ESRGAN."""
     given = {field.name: getattr(options, field.name, None) for field in fields(RealDegradation)}
     return RealDegradation(**{key: value for key, value in given.items() if value is not None}, device=device)
 
 
 class Draw:
-    """The random choices for one batch: all follow from its samples' seeds."""
+    """Random choices for one batch, seeded by the seeds of its samples."""
 
     def __init__(self, seeds: list[int], device: torch.device | str) -> None:
         self.rng = np.random.default_rng(seeds)
@@ -195,7 +196,7 @@ class Draw:
         return bool(self.rng.random() < probability)
 
     def factor(self, probabilities: Sequence[float], limits: Sequence[float]) -> float:
-        """How much larger the image gets: up, down or not at all."""
+        """Resize factor: up, down or 1."""
         weights = np.asarray(probabilities, dtype=float)
         low, high = ((1, limits[1]), (limits[0], 1), (1, 1))[self.rng.choice(3, p=weights / weights.sum())]
         return self.rng.uniform(low, high)
@@ -203,12 +204,12 @@ class Draw:
     def mode(self) -> str:
         return _MODES[self.rng.integers(len(_MODES))]
 
-    def each(self, limits: Sequence[float]) -> Tensor:
-        """A number in the range for every sample, (N,) on the device."""
+    def uniform(self, limits: Sequence[float]) -> Tensor:
+        """One number in the range per sample, (N,) on the device."""
         return torch.from_numpy(self.rng.uniform(limits[0], limits[1], self._count)).float().to(self.noise.device)
 
-    def each_happens(self, probability: float) -> Tensor:
-        """Yes or no for every sample, (N,) on the device."""
+    def flags(self, probability: float) -> Tensor:
+        """True with this probability for each sample, (N,) bool on the device."""
         return torch.from_numpy(self.rng.random(self._count) < probability).to(self.noise.device)
 
 
@@ -216,19 +217,19 @@ _Steps = Iterator[tuple[str, Tensor]]
 
 
 def _resized_and_noisy(images: Tensor, size: Sequence[int], stage: Stage, draw: Draw) -> _Steps:
-    """The batch at a random factor of `size` (height, width), then with noise; yields steps, returns the last."""
+    """Resizes the batch to a random factor of `size` (height, width) and adds noise; yields steps, returns the last."""
     factor, mode = draw.factor(stage.resize_prob, stage.resize_range), draw.mode()
     images = F.interpolate(images, [max(1, int(side * factor)) for side in size], mode=mode)
     yield f'resize x{factor:.2f}, {mode}', images
     gaussian = draw.happens(stage.gaussian_noise_prob)
-    strength = draw.each(stage.noise_range if gaussian else stage.poisson_scale_range)
-    gray = draw.each_happens(stage.gray_noise_prob)
+    strength = draw.uniform(stage.noise_range if gaussian else stage.poisson_scale_range)
+    gray = draw.flags(stage.gray_noise_prob)
     images = (gaussian_noise if gaussian else poisson_noise)(images, strength, gray, draw.noise)
     yield f'{"Gaussian" if gaussian else "Poisson"} noise', images
     return images
 
 
 def _compressed(images: Tensor, stage: Stage, draw: Draw) -> _Steps:
-    images = jpeg(images, draw.each(stage.jpeg_range))
+    images = jpeg(images, draw.uniform(stage.jpeg_range))
     yield 'JPEG', images
     return images

@@ -1,7 +1,7 @@
-"""Degradations one by one, on an image on the CPU: what `DegradedDataset` makes its recipes of.
+"""Single degradation steps for images on the CPU, from which `DegradedDataset` builds sequences.
 
-Every step is called with an (h, w, 3) float32 RGB image in [0, 1] and a generator, and gives such an image; its
-arguments are those of its block in the option file.
+A step takes an (h, w, 3) float32 RGB image in [0, 1] and a random generator, and returns such an image; its other
+arguments are the keys of its block in the option file.
 """
 
 import inspect
@@ -30,7 +30,7 @@ INTERPOLATIONS = {
     'lanczos': cv2.INTER_LANCZOS4,
 }
 CODECS = {'mpeg2': ('MPG2', '.mpg'), 'mpeg4': ('mp4v', '.mp4'), 'vp8': ('VP80', '.webm'), 'vp9': ('VP90', '.webm')}
-FRAMES = 3  # the last one is taken, so that it is predicted from others
+FRAMES = 3  # the last frame is used, which is predicted from the others
 
 
 def blur(
@@ -42,11 +42,11 @@ def blur(
     betag: Sequence[float] = (0.5, 4.0),
     betap: Sequence[float] = (1.0, 2.0),
 ) -> Image:
-    """A kernel of one of the kinds: Real-ESRGAN's, `sinc` (ringing), `motion` (a line), `defocus` (a disc).
+    """Blurs with a kernel of a random kind: Real-ESRGAN's, `sinc` (ringing), `motion` (a line), `defocus` (a disc).
 
     Args:
         size: side of the largest kernel, odd.
-        sigma: deviation of the Gaussian ones; radius of the disc; a sixth of the line's length.
+        sigma: standard deviation of the Gaussian kinds, radius of the disc, or a sixth of the length of the line.
         betag, betap: see `random_kernel`.
     """
     kind = pick(rng, kinds)
@@ -61,7 +61,7 @@ def blur(
 
 
 def line(length: float, angle: float) -> np.ndarray:
-    """Kernel of a straight motion of this many pixels; sums to 1."""
+    """Kernel of linear motion blur of this many pixels; sums to 1."""
     radius = max(1, math.ceil(length / 2))
     across, along = np.mgrid[-radius : radius + 1, -radius : radius + 1]
     along, across = (
@@ -73,7 +73,7 @@ def line(length: float, angle: float) -> np.ndarray:
 
 
 def disc(radius: float) -> np.ndarray:
-    """Kernel of a lens out of focus: a disc with soft edge; sums to 1."""
+    """Kernel of defocus blur, a disc with a soft edge; sums to 1."""
     side = math.ceil(radius)
     row, column = np.mgrid[-side : side + 1, -side : side + 1]
     kernel = (radius + 0.5 - np.hypot(row, column)).clip(0, 1)
@@ -86,7 +86,7 @@ def resize(
     factor: Sequence[float] = (0.3, 1.5),
     modes: Sequence[str] = ('area', 'bilinear', 'bicubic'),
 ) -> Image:
-    """By a factor from the range, up and down equally likely where it has both."""
+    """Resizes by a factor from the range; up and down are equally likely if it includes both."""
     low, high = factor
     if low < 1 < high:
         low, high = (low, 1) if rng.random() < 0.5 else (1, high)
@@ -95,7 +95,7 @@ def resize(
 
 
 def resized(image: Image, size: Sequence[int], rng: np.random.Generator, modes: Sequence[str]) -> Image:
-    """To (height, width), by one of INTERPOLATIONS."""
+    """Resizes to (height, width) by one of INTERPOLATIONS."""
     mode = INTERPOLATIONS[pick(rng, modes)]
     return cv2.resize(image, (size[1], size[0]), interpolation=mode).clip(0, 1)
 
@@ -108,7 +108,7 @@ def noise(
     scale: Sequence[float] = (0.05, 3.0),
     gray_prob: float = 0.4,
 ) -> Image:
-    """Gaussian noise (`sigma` of 255), shot noise (`scale` times that of 255 photons) or multiplicative noise."""
+    """Adds Gaussian noise (`sigma` of 255), shot noise (`scale` times that of 255 photons) or multiplicative noise."""
     shape = (*image.shape[:2], 1 if rng.random() < gray_prob else 3)
     kind = pick(rng, kinds)
     normal = rng.standard_normal(shape, dtype=np.float32)
@@ -126,19 +126,19 @@ def noise(
 
 
 def jpeg(image: Image, rng: np.random.Generator, quality: Sequence[float] = (30, 95)) -> Image:
-    """JPEG of a quality from the range, by OpenCV."""
+    """Compresses as JPEG, with a quality from the range, by OpenCV."""
     return _coded(image, '.jpg', [cv2.IMWRITE_JPEG_QUALITY, _whole(rng, quality)])
 
 
 def webp(image: Image, rng: np.random.Generator, quality: Sequence[float] = (30, 95)) -> Image:
-    """WebP of a quality from the range, by OpenCV."""
+    """Compresses as WebP, with a quality from the range, by OpenCV."""
     return _coded(image, '.webp', [cv2.IMWRITE_WEBP_QUALITY, _whole(rng, quality)])
 
 
 def video(image: Image, rng: np.random.Generator, codecs: Sequence[str] = ('mpeg2', 'mpeg4')) -> Image:
-    """A frame of a video that pans over the image by a pixel a frame, in one of CODECS, by OpenCV's FFmpeg.
+    """Compresses as a frame of a video that pans over the image by one pixel per frame, by OpenCV's FFmpeg.
 
-    How strong it is, the codec's rate control says. vp9 takes a third of a second.
+    The codec's rate control sets the strength. vp9 takes a third of a second.
     """
     name = pick(rng, codecs)
     if name not in CODECS:
@@ -150,7 +150,7 @@ def video(image: Image, rng: np.random.Generator, codecs: Sequence[str] = ('mpeg
         path = str(Path(folder) / f'video{suffix}')
         writer = cv2.VideoWriter(path, cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*code), 25, even.shape[1::-1])
         if not writer.isOpened():
-            raise UserError(f'video: this OpenCV cannot write {name}; take it from `codecs`')
+            raise UserError(f'video: this OpenCV cannot write {name}; remove it from `codecs`')
         for frame in range(FRAMES):
             writer.write(np.roll(even, FRAMES - 1 - frame, axis=1))
         writer.release()
@@ -162,7 +162,7 @@ def video(image: Image, rng: np.random.Generator, codecs: Sequence[str] = ('mpeg
             last = frame
         reader.release()
     if last is None:
-        raise UserError(f'video: this OpenCV cannot read {name}; take it from `codecs`')
+        raise UserError(f'video: this OpenCV cannot read {name}; remove it from `codecs`')
     return _floats(last[:height, :width])
 
 
@@ -171,12 +171,12 @@ def _coded(image: Image, suffix: str, arguments: list[int]) -> Image:
 
 
 def pick(rng: np.random.Generator, choices: Sequence[T]) -> T:
-    """One of the choices, all equally likely."""
+    """One of the choices, uniformly at random."""
     return choices[int(rng.integers(len(choices)))]
 
 
 def _whole(rng: np.random.Generator, limits: Sequence[float]) -> int:
-    """A whole number from low to high."""
+    """A whole number from low to high, inclusive."""
     low, high = limits
     return int(rng.integers(int(low), int(high) + 1))
 
@@ -195,9 +195,9 @@ STEPS: dict[str, Callable[..., Image]] = {
 
 
 def build_steps(blocks: Sequence[dict[str, Any]]) -> Step:
-    """The steps `{type: NAME, prob: P, **arguments}`, one after the other; each is made with probability `prob` (1).
+    """Builds a sequence of steps `{type: NAME, prob: P, **arguments}`; each is applied with probability `prob` (1).
 
-    `{type: one_of, steps: [...]}` makes one of them, `{type: shuffled, steps: [...]}` all in a random order.
+    `{type: one_of, steps: [...]}` applies one of its steps, `{type: shuffled, steps: [...]}` all in random order.
 
     Raises:
         UserError: an unknown step or argument.
@@ -226,7 +226,7 @@ def _step(block: Any) -> Step:
         if key not in takes:
             raise UserError(f'steps: {kind} has no argument "{key}".{did_you_mean(key, takes)}')
     if not isinstance(probability, int | float) or not 0 <= probability <= 1:
-        raise UserError(f'steps: prob of {kind} is {probability!r}, and has to be from 0 to 1')
+        raise UserError(f'steps: prob of {kind} is {probability!r}; set it between 0 and 1')
     inner = [_step(each) for each in arguments.get('steps', ())]
 
     def make(image: Image, rng: np.random.Generator) -> Image:

@@ -1,1 +1,1 @@
-"""Makes data sets ready, and looks them over."""
+"""Prepares and checks data sets."""

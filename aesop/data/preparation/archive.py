@@ -1,4 +1,4 @@
-"""Images in a folder, a zip or a tar. An archive is looked at as a whole before anything of it is used."""
+"""Images in a folder, a zip or a tar. All members of an archive are checked before any of them is read."""
 
 import re
 import stat
@@ -16,42 +16,42 @@ from unicodedata import category
 from aesop.errors import UserError
 from aesop.utils.images import EXTENSIONS, list_images
 
-LARGEST = 2**30  # bytes of one file
-_RATIO = 20  # unpacked bytes for one packed byte that are believable: images hardly shrink
-_LISTED = 10  # members named before "and N more"
-# The last also for a password that is needed, and for a compression that Python does not have
+LARGEST = 2**30  # bytes per file
+_RATIO = 20  # plausible compression ratio: images hardly compress
+_LISTED = 10  # members listed before "and N more"
+# RuntimeError: encrypted files and unsupported compression
 _ERRORS = (zipfile.BadZipFile, tarfile.TarError, zlib.error, LZMAError, EOFError, OSError, RuntimeError)
 
 
 class Member(NamedTuple):
-    """A file, or what else an archive holds."""
+    """A member of a folder or archive."""
 
     name: str  # relative, with forward slashes
     read: Callable[[], bytes]
-    size: int = 0  # bytes that an archive announces
+    size: int = 0  # bytes, according to the archive
     kind: Literal['file', 'folder', 'other'] = 'file'
 
 
 @contextmanager
 def open_images(path: Path) -> Iterator[list[Member]]:
-    """The images of a folder, a zip or a (compressed) tar; those of an archive are read fastest in this order.
+    """The images of a folder, a zip or a (compressed) tar; archives are read fastest in this order.
 
-    Hidden files and those of other kinds are left out.
+    Hidden files and files of other types are skipped.
 
     Raises:
-        UserError: there is nothing at `path` or no image in it, or it is no archive or a damaged one. An archive is
-            refused if any of its members has an absolute name or one with `..`, is a link or a device, or is absurdly
-            large. `read` raises where it turns out to be damaged later.
+        UserError: `path` does not exist, contains no images, or is not a valid archive. An archive is rejected if any
+            member has an absolute path or one with `..`, is a link or a device, or is implausibly large. `read` raises
+            it for damaged members.
     """
-    if path.is_dir():  # the user's own: links in it are followed
+    if path.is_dir():  # trusted: links are followed
         yield [Member(file.relative_to(path).as_posix(), partial(_from_folder, file)) for file in list_images(path)]
         return
     if not path.exists():
         raise UserError(f'{path}: folder or archive not found; correct the path')
-    with _told(str(path)):
+    with _readable_errors(str(path)):
         archive = zipfile.ZipFile(path) if zipfile.is_zipfile(path) else tarfile.open(path)  # noqa: SIM115
     with archive:
-        with _told(str(path)):
+        with _readable_errors(str(path)):
             members = _safe(path, _in_zip(archive) if isinstance(archive, zipfile.ZipFile) else _in_tar(archive))
         images = [
             member._replace(read=partial(_read, f'{path}: {member.name}', member.read))
@@ -67,7 +67,7 @@ def _from_folder(file: Path) -> bytes:
     try:
         return file.read_bytes()
     except OSError as error:
-        raise UserError(f'{file}: this cannot be read ({error.strerror}); restore it or take it out') from error
+        raise UserError(f'{file}: cannot be read ({error.strerror}); restore or remove it') from error
 
 
 def _in_zip(archive: zipfile.ZipFile) -> Iterator[Member]:
@@ -79,7 +79,7 @@ def _in_zip(archive: zipfile.ZipFile) -> Iterator[Member]:
 
 def _from_zip(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
     with archive.open(info) as file:
-        return file.read(info.file_size)  # no more than was announced
+        return file.read(info.file_size)  # no more than the archive states
 
 
 def _in_tar(archive: tarfile.TarFile) -> Iterator[Member]:
@@ -94,24 +94,24 @@ def _from_tar(archive: tarfile.TarFile, info: tarfile.TarInfo) -> bytes:
 
 
 def _read(place: str, read: Callable[[], bytes]) -> bytes:
-    with _told(place):
+    with _readable_errors(place):
         return read()
 
 
 @contextmanager
-def _told(place: str) -> Iterator[None]:
+def _readable_errors(place: str) -> Iterator[None]:
     try:
         yield
     except _ERRORS as error:
-        what = (str(error) or type(error).__name__).partition(':\n')[0]  # tarfile then tells of each compression
+        what = (str(error) or type(error).__name__).partition(':\n')[0]  # tarfile adds a line for each compression
         raise UserError(
-            f'{place}: this is no zip or tar that can be read, or it is damaged ({what}); remove it and get it again, '
-            'or unpack it yourself and give the folder'
+            f'{place}: not a readable zip or tar archive, or damaged ({what}); remove it and download it again, or '
+            'unpack it yourself and pass the folder'
         ) from error
 
 
 def _safe(path: Path, found: Iterable[Member]) -> list[Member]:
-    """All members, or a refusal. Looked at one by one: a tar has to be unpacked to find the next."""
+    """All members, or UserError. Checked one by one: finding the next member of a tar means unpacking this one."""
     packed = path.stat().st_size
     members, total = [], 0
     for member in found:
@@ -123,11 +123,11 @@ def _safe(path: Path, found: Iterable[Member]) -> list[Member]:
     if len(problems) > _LISTED:
         problems[_LISTED:] = [f'and {len(problems) - _LISTED} more']
     if total > LARGEST + _RATIO * packed:
-        problems.append(f'its {packed / 1e9:.3g} GB would become {total / 1e9:.3g} GB or more')
+        problems.append(f'its {packed / 1e9:.3g} GB would unpack to {total / 1e9:.3g} GB or more')
     if problems:
         raise UserError(
-            f'{path}: this archive is refused and nothing of it was used: {"; ".join(problems)}. No set of images '
-            'comes like that: get it from its publisher, or unpack it yourself and give the folder'
+            f'{path}: this archive is rejected and nothing of it was used: {"; ".join(problems)}. Download it from its '
+            'publisher, or unpack it yourself and pass the folder'
         )
     return members
 
@@ -136,13 +136,13 @@ def _unsafe(member: Member) -> str | None:
     if member.kind == 'other':
         return 'is a link or a device'
     if member.name.startswith('/') or re.match('[A-Za-z]:', member.name):
-        return 'has an absolute name'
+        return 'has an absolute path'
     if '..' in member.name.split('/'):
-        return 'leads out of the folder'
+        return 'points outside the folder'
     if member.size > LARGEST:
-        return f'is of {member.size / 1e9:.3g} GB'
-    if any(category(character) in ('Cc', 'Cs') for character in member.name):  # Cs: bytes that are no UTF-8
-        return 'has a name that is no UTF-8, or has control characters'
+        return f'has {member.size / 1e9:.3g} GB'
+    if any(category(character) in ('Cc', 'Cs') for character in member.name):  # Cs: bytes that are not UTF-8
+        return 'has a name that is not UTF-8 or contains control characters'
     return None
 
 

@@ -1,7 +1,7 @@
-"""Looks at the data sets of option files before a run meets them.
+"""Checks the data sets of option files before a run.
 
-It tells what each set holds and, in one list, all that is wrong: folders, pairs, sizes, files that cannot be read, and
-images of a training set that a test set has too. It draws batches as the network sees them.
+Reports the content of each data set and, in one list, all problems: missing folders and pairs, wrong sizes, unreadable
+files, and training images that are also in a test set. Draws samples as the network sees them.
 """
 
 import math
@@ -32,14 +32,14 @@ from aesop.options import Options, load_options
 from aesop.utils.console import say
 from aesop.utils.images import save_image, to_uint8
 
-ALIKE = 0.75  # cosine of two fingerprints from which on images count as one; different photographs stay below 0.6
-_FREQUENCIES = 12  # of a fingerprint, along each side
-_SHOWN, _COLUMNS = 8, 2  # samples in a picture, and in a row of it
-_SIDE = 256  # ground-truth pixels that a picture shows of a whole image
+ALIKE = 0.75  # minimum cosine similarity of the fingerprints of duplicates; different photographs stay below 0.6
+_FREQUENCIES = 12  # per side of a fingerprint
+_SHOWN, _COLUMNS = 8, 2  # samples in a picture, and in each row
+_SIDE = 256  # largest side of a sample in a picture, ground-truth pixels
 
 
 class Place(NamedTuple):
-    """A data set and where it is described."""
+    """A data set and its key in the options."""
 
     key: str
     dataset: ImageDataset
@@ -53,16 +53,16 @@ def check(
     workers: int | None = None,
     output: Path = Path('results/check'),
 ) -> None:
-    """Tells what the data sets of option files hold, and draws what the network sees of each.
+    """Reports the content of the data sets of option files, and draws samples of each as the network sees them.
 
     Args:
-        overrides: of options, 'KEY=VALUE'.
-        full: decode every file, not the ground truths alone.
-        workers: processes; None: one a core.
+        overrides: overrides of options, 'KEY=VALUE'.
+        full: decode every file instead of only the ground truths.
+        workers: number of processes; None: one per core.
         output: folder of the pictures.
 
     Raises:
-        UserError: all that is wrong.
+        UserError: all problems found.
     """
     problems: list[str] = []
     places: list[Place] = []
@@ -73,7 +73,7 @@ def check(
             with error_context(key, problems):
                 dataset = build_dataset(block, scale=options.scale, seed=options.manual_seed, name=name)
                 if not isinstance(dataset, ImageDataset):
-                    say(f'{key}: {block["type"]} is not looked at: it has no files that are known here')
+                    say(f'{key}: {block["type"]} is not checked: its files are unknown')
                     continue
                 places.append(Place(key, dataset, name.startswith('train')))
                 say(f'{key}: {describe(dataset)}')
@@ -83,23 +83,23 @@ def check(
                 save_image(picture, overview(dataset, options))
                 say(f'    as the network sees it: {picture}')
     undecodable: list[str] = []
-    prints = decode(places, full, workers, undecodable)
-    told = '\n'.join(problems)  # a file that its header gave away is not told a second time
-    problems += [problem for problem in undecodable if f'{problem.partition(": ")[0]}: ' not in told]
-    problems += duplicates(places, prints)
+    fingerprints = decode(places, full, workers, undecodable)
+    reported = '\n'.join(problems)  # files with a damaged header are not reported twice
+    problems += [problem for problem in undecodable if f'{problem.partition(": ")[0]}: ' not in reported]
+    problems += duplicates(places, fingerprints)
     if problems:
-        raise UserError([*problems, f'{len(problems)} in all'])
-    say('nothing is wrong')
+        raise UserError([*problems, f'{len(problems)} problems'])
+    say('no problems found')
 
 
-# What the headers tell
+# Headers
 
 
 def describe(dataset: ImageDataset, most: int | None = None) -> str:
-    """How many images there are, of what sizes and kinds, as their first bytes tell.
+    """Number, sizes and formats of the images, according to their headers.
 
     Args:
-        most: look at this many of them, evenly spread.
+        most: read only this many headers, evenly spaced.
     """
     items = dataset.items[:: max(1, math.ceil(len(dataset.items) / (most or math.inf)))]
     parts = []
@@ -116,7 +116,7 @@ def describe(dataset: ImageDataset, most: int | None = None) -> str:
 
 
 def _header(dataset: ImageDataset, path: Path) -> tuple[tuple[int, int], str] | None:
-    """Size and kind; None for what `dataset.check` finds fault with."""
+    """Size and format; None for files that `dataset.check` reports."""
     try:
         return dataset._source.size(path), dataset._source.kind(path)
     except UserError:
@@ -129,16 +129,16 @@ def shared(training: ImageDataset, other: ImageDataset) -> list[Path]:
     return [path for item in other.items for path in item if os.path.realpath(path) in known]
 
 
-# What the pixels tell
+# Pixels
 
 
 def fingerprint(image: np.ndarray) -> np.ndarray:
-    """(144,) float32 of length 1: what is alike in the copies of a photograph.
+    """(144,) float32 of length 1, which is similar for copies of a photograph.
 
-    Its grey values as 32x32 pixels, their cosine transform's lowest 12x12 frequencies without the mean, each times its
-    frequency, since photographs have the more energy the lower it is. The cosine of two fingerprints is above 0.8 for
-    copies of another size, JPEG quality or brightness and for those cropped to a multiple of 12; of 400 photographs no
-    two are above 0.6.
+    The 12x12 lowest frequencies, without the mean, of the cosine transform of the image as 32x32 grey pixels, each
+    multiplied by its frequency, since the energy of photographs falls with frequency. The cosine similarity is above
+    0.8 for copies of another size, JPEG quality or brightness and for crops to a multiple of 12; between 400 different
+    photographs it stays below 0.6.
     """
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
     spectrum = cv2.dct(cv2.resize(grey, (32, 32), interpolation=cv2.INTER_AREA))[:_FREQUENCIES, :_FREQUENCIES]
@@ -146,31 +146,33 @@ def fingerprint(image: np.ndarray) -> np.ndarray:
     return (weighted / max(np.linalg.norm(weighted), 1e-6)).astype(np.float32)
 
 
-def duplicates(places: Sequence[Place], prints: dict[Path, np.ndarray]) -> list[str]:
-    """The images of training sets that look like one of another set, a sentence each.
+def duplicates(places: Sequence[Place], fingerprints: dict[Path, np.ndarray]) -> list[str]:
+    """The training images that are also in another data set, one sentence each.
 
     Args:
-        prints: of the first file of each item; one that is missing is left out.
+        fingerprints: of the first file of each item; items without one are skipped.
     """
     found: dict[tuple[Path, Path], tuple[str, float]] = {}
     for training, other in product(places, places):
-        mine, theirs = ([path for path, *_ in place.dataset.items if path in prints] for place in (training, other))
+        mine, theirs = (
+            [path for path, *_ in place.dataset.items if path in fingerprints] for place in (training, other)
+        )
         if training.is_training and not other.is_training and mine and theirs:
-            alike = np.stack([prints[path] for path in theirs]) @ np.stack([prints[path] for path in mine]).T
+            alike = np.stack([fingerprints[p] for p in theirs]) @ np.stack([fingerprints[p] for p in mine]).T
             for t, m in np.argwhere(alike > ALIKE):
                 found.setdefault((mine[m], theirs[t]), (other.key, alike[t, m]))
     return [
-        f'{mine}: the same picture as {theirs} of {key} (likeness {alike:.2f}); do not train on what is tested on'
+        f'{mine}: the same picture as {theirs} of {key} (similarity {alike:.2f}); do not train on test images'
         for (mine, theirs), (key, alike) in found.items()
     ]
 
 
 def decode(places: Sequence[Place], full: bool, workers: int | None, problems: list[str]) -> dict[Path, np.ndarray]:
-    """Fingerprints of the first files of all items, where there is a training set and another to compare it with.
+    """Fingerprints of the first files of all items, if there is a training set and another one to compare it with.
 
     Args:
         full: decode all other files too.
-        problems: gets what cannot be decoded.
+        problems: receives the files that cannot be decoded.
     """
     compared = {place.is_training for place in places} == {True, False}
     jobs = {
@@ -181,24 +183,23 @@ def decode(places: Sequence[Place], full: bool, workers: int | None, problems: l
     }
     if full:
         jobs |= {path: (source, path) for place in places for source, path in place.dataset.other_files()}
-    return dict(parallel(_print_of, list(jobs.values()), problems, 'decoding', workers=workers))
+    return dict(parallel(_fingerprint_of, list(jobs.values()), problems, 'decoding', workers=workers))
 
 
-def _print_of(job: tuple[Folders, Path]) -> tuple[Path, np.ndarray]:
+def _fingerprint_of(job: tuple[Folders, Path]) -> tuple[Path, np.ndarray]:
     source, path = job
     return path, fingerprint(source.read(path))
 
 
-# What the network sees
+# Pictures
 
 
 def overview(dataset: ImageDataset, options: Options) -> np.ndarray:
-    """A picture (H, W, 3) uint8 of samples: the low-resolution image, enlarged, beside the ground truth.
+    """A picture (H, W, 3) uint8 of samples: the enlarged low-resolution image beside the ground truth.
 
-    Of a training set these are the first crops that a run of these options takes; of others the middles of the first
-    images.
+    Shows the first crops of a training set, as a run with these options takes them, or the centres of the first images.
     """
-    dataset.cache = 'none'  # to build one is the run's affair
+    dataset.cache = 'none'  # building it is left to the run
     is_endless = getattr(dataset, 'gt_size', None) is not None
     samples = [dataset[n] for n in range(_SHOWN if is_endless else min(_SHOWN, len(dataset)))]
     if isinstance(dataset, RealESRGANDataset):
@@ -212,18 +213,18 @@ def overview(dataset: ImageDataset, options: Options) -> np.ndarray:
 
 
 def _tile(sample: dict[str, Any], dataset: ImageDataset, scale: int) -> np.ndarray:
-    """One sample, at most `_SIDE` high and twice as wide."""
+    """One sample, at most `_SIDE` pixels high and twice as wide."""
     lq = _pixels(sample['lq'], dataset)
     if 'gt' not in sample:
         return _middle(lq, _SIDE).cut(lq)
     window = _middle(lq, _SIDE // scale)
-    lq, gt = window.cut(lq), window.times(scale).cut(_pixels(sample['gt'], dataset))
+    lq, gt = window.cut(lq), window.scaled(scale).cut(_pixels(sample['gt'], dataset))
     enlarged = cv2.resize(lq, gt.shape[1::-1], interpolation=cv2.INTER_NEAREST)
     return np.pad(np.hstack([enlarged, gt]), [(0, 4), (0, 4), (0, 0)])
 
 
 def _pixels(image: Tensor, dataset: ImageDataset) -> np.ndarray:
-    """What the files hold: `mean` and `std` taken back, luma as grey."""
+    """The values of the file: `mean` and `std` undone, luma as grey."""
     for values, back in ((dataset.std, torch.mul), (dataset.mean, torch.add)):
         if values is not None:
             image = back(image, image.new_tensor(values).view(-1, 1, 1))

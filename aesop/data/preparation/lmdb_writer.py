@@ -1,8 +1,8 @@
 """Puts the images of a folder into an LMDB of BasicSR's layout, for `io_backend: {type: lmdb}`.
 
-A key is an image's name below the folder, without suffix; the value is a PNG of the same pixels, in colour, of 8 or 16
-bits. OUT.lmdb/meta_info.txt lists the images. Work that was interrupted is
-continued; until all is there the LMDB is called OUT.lmdb.part.
+A key is an image's path relative to the folder, without extension; the value is a PNG of the same pixels, in colour,
+of 8 or 16 bits. OUT.lmdb/meta_info.txt lists the images. Interrupted work is resumed; until it is complete, the LMDB is
+named OUT.lmdb.part.
 """
 
 import errno
@@ -21,8 +21,8 @@ from aesop.utils.console import say
 from aesop.utils.images import list_images, read_image
 from aesop.utils.jsonl import Journal
 
-LEVEL = 1  # of PNG compression: the others take longer to write and hardly less of the disk
-BATCH = 2**26  # bytes that are written at once
+LEVEL = 1  # of PNG compression: higher ones are slower and save little space
+BATCH = 2**26  # bytes written in one transaction
 
 
 class Job(NamedTuple):
@@ -33,33 +33,33 @@ class Job(NamedTuple):
 
 
 def create(folder: Path, out: Path, workers: int | None = None) -> None:
-    """Writes the images below `folder` to the LMDB `out` in `workers` processes (None: one a core).
+    """Writes the images below `folder` to the LMDB `out` in `workers` processes (None: one per core).
 
     Raises:
-        UserError: the package lmdb is missing, `out` exists, or some images cannot be used; the others are done then.
+        UserError: the package lmdb is missing, `out` exists, or some images cannot be used; the others are written.
     """
     try:
         import lmdb
     except ImportError as error:
         raise UserError("this needs the package lmdb: pip install 'aesop-sr[lmdb]'") from error
     if out.suffix != '.lmdb':
-        raise UserError(f'{out}: the name of an LMDB has to end with .lmdb, by which it is known')
+        raise UserError(f'{out}: the name of an LMDB must end with .lmdb')
     if out.exists():
-        raise UserError(f'{out} is there already; remove it, or choose another name')
+        raise UserError(f'{out} already exists; remove it, or choose another name')
     jobs = [Job(path, path.relative_to(folder).with_suffix('').as_posix()) for path in list_images(folder)]
     twice = [key for key, count in Counter(job.key for job in jobs).items() if count > 1]
     if twice:
-        raise UserError([f'{folder}: several images are called {key}; rename all but one' for key in twice])
+        raise UserError([f'{folder}: several images are named {key}; rename all but one' for key in twice])
     part = out.with_name(f'{out.name}.part')
     journal = Journal(part / '.journal.jsonl')
     part.mkdir(parents=True, exist_ok=True)
-    if shutil.disk_usage(part).free < BATCH:  # LMDB maps its lock: a disk without room for that ends the process
+    if shutil.disk_usage(part).free < BATCH:  # LMDB maps its lock: on a full disk that would kill the process
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(part))
     try:
         with lmdb.open(str(part), map_size=2 * BATCH) as environment:
             fill(environment, journal, jobs, workers)
     except lmdb.Error as error:
-        raise UserError(f'{part}: {error}; start again when there is room, or remove that folder') from error
+        raise UserError(f'{part}: {error}; run the command again when there is space, or remove that folder') from error
     shapes = [(f'{job.key}.png', journal.records[job.key]['shape']) for job in jobs]
     write_meta_info(part / 'meta_info.txt', shapes, LEVEL)
     journal.path.unlink()
@@ -70,12 +70,12 @@ def create(folder: Path, out: Path, workers: int | None = None) -> None:
 def fill(environment: Any, journal: Journal, jobs: list[Job], workers: int | None) -> None:  # noqa: ANN401
     longest = environment.max_key_size()
     problems = [
-        f'{job.path}: this name is longer than the {longest} bytes of a key; shorten it'
+        f'{job.path}: the name is longer than the {longest} bytes of an LMDB key; shorten it'
         for job in jobs
         if len(os.fsencode(job.key)) > longest
     ]
     problems += [
-        f'{job.path}: meta_info.txt cannot hold a name with a space at its beginning or of several lines; rename it'
+        f'{job.path}: meta_info.txt cannot contain names with leading spaces or line breaks; rename it'
         for job in jobs
         if job.key.splitlines() != [job.key.lstrip()]
     ]
@@ -86,7 +86,7 @@ def fill(environment: Any, journal: Journal, jobs: list[Job], workers: int | Non
 
     def put() -> None:
         write(environment, [(key, value) for key, value, _ in batch])
-        for key, _, record in batch:  # only now: what is noted is there
+        for key, _, record in batch:  # after the transaction: the journal lists only what is in the LMDB
             journal.add(key, record)
         batch.clear()
 
@@ -97,11 +97,11 @@ def fill(environment: Any, journal: Journal, jobs: list[Job], workers: int | Non
             put()
     put()
     if problems:
-        raise UserError([*problems, 'the other images are done; repair or take out these, and start again'])
+        raise UserError([*problems, 'the other images are done; repair or remove these, then run the command again'])
 
 
 def write(environment: Any, values: list[tuple[str, bytes | None]]) -> None:  # noqa: ANN401
-    """Sets or, with None, removes values, all in one step; makes the LMDB larger where it is full."""
+    """Sets or, with None, removes values in one transaction; enlarges the LMDB if it is full."""
     import lmdb
 
     while True:
@@ -118,7 +118,7 @@ def write(environment: Any, values: list[tuple[str, bytes | None]]) -> None:  # 
 
 
 def encode(job: Job) -> tuple[str, bytes, dict[str, Any]]:
-    """Key and value of an image, and what is to be noted of it."""
+    """Key and value of an image, and its record for the journal."""
     before, image = stamp(job.path), read_image(job.path)
     _, png = cv2.imencode('.png', cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_PNG_COMPRESSION, LEVEL])
     return job.key, png.tobytes(), {**before, 'shape': list(image.shape)}

@@ -1,4 +1,4 @@
-"""Many images, one function: work in several processes that can be killed at any time and begun again."""
+"""Applies a function to many images in several processes, which can be killed at any time."""
 
 import os
 import signal
@@ -19,11 +19,11 @@ from aesop.errors import UserError
 
 Job = TypeVar('Job')
 Result = TypeVar('Result')
-_AHEAD = 3  # jobs waiting for each process
+_AHEAD = 3  # queued jobs per process
 
 
 def cores() -> int:
-    """The CPU cores that this process may use."""
+    """Number of CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
 
 
@@ -37,14 +37,14 @@ def parallel(
 ) -> Iterator[Result]:
     """`function(job)` of each job in `workers` processes, in the order of the jobs, with a progress bar.
 
-    `jobs` is read as far ahead as there is work to do. Processes end with this one, however it ends.
+    `jobs` is consumed lazily. The processes end with this one, however it ends.
 
     Args:
-        function: at the top level of a module, like the type of the jobs and results.
-        problems: gets what the UserErrors say that `function` raises; such a job has no result.
-        title: stands before the bar.
-        total: number of jobs, where `jobs` has no length.
-        workers: None for one a core; with one, or one job, all is done in this process.
+        function: picklable, like the jobs and results.
+        problems: receives the messages of UserErrors that `function` raises; such a job has no result.
+        title: title of the progress bar.
+        total: number of jobs, if `jobs` has no length.
+        workers: None: one per core; with one worker or one job, everything runs in this process.
     """
     if total is None and isinstance(jobs, Sized):
         total = len(jobs)
@@ -65,7 +65,7 @@ def _here(function: Callable[[Job], Result], jobs: Iterable[Job]) -> Iterator[Re
 
 def _in_processes(function: Callable[[Job], Result], jobs: Iterable[Job], workers: int) -> Iterator[Result | UserError]:
     running: deque[Future] = deque()
-    pool = ProcessPoolExecutor(workers, initializer=_begin_process, initargs=(os.getpid(),))
+    pool = ProcessPoolExecutor(workers, initializer=_init_process, initargs=(os.getpid(),))
     try:
         for job in jobs:
             running.append(pool.submit(_result, function, job))
@@ -75,7 +75,7 @@ def _in_processes(function: Callable[[Job], Result], jobs: Iterable[Job], worker
             yield running.popleft().result()
     except BrokenProcessPool as error:
         raise UserError(
-            'a worker process was ended from outside, for lack of memory perhaps; take fewer with --workers. '
+            'a worker process was killed, perhaps because memory ran out; use fewer with --workers. '
             'Run the same command again to resume'
         ) from error
     finally:
@@ -83,29 +83,29 @@ def _in_processes(function: Callable[[Job], Result], jobs: Iterable[Job], worker
 
 
 def _result(function: Callable[[Job], Result], job: Job) -> Result | UserError:
-    """Mistakes are values: raised in a process, they would bring its traceback."""
+    """Returns UserErrors instead of raising them, which would add the traceback of the process."""
     try:
         return function(job)
     except UserError as error:
         return error
 
 
-def _begin_process(parent: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is for the parent to answer
+def _init_process(parent: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles it
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    threading.Thread(target=_exit_with, args=(parent,), daemon=True).start()
 
 
-def _end_with(parent: int) -> None:
-    """A pool's process that waits for work does not notice that nobody is there any more to give it."""
+def _exit_with(parent: int) -> None:
+    """Exits when the parent is gone, which a waiting process of a pool does not notice."""
     while os.getppid() == parent:
         time.sleep(0.2)
     os._exit(1)
 
 
 def stamp(path: Path) -> dict[str, int]:
-    """What changes when a file does. One that is gone has another stamp than any: reading it tells."""
+    """Size and modification time of a file; the stamp of a missing file differs from all others."""
     try:
         status = path.stat()
     except OSError:

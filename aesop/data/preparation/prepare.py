@@ -1,7 +1,7 @@
-"""From published images to a folder for training or testing, with a record of how each file was made.
+"""Turns published images into a folder for training or testing, with a record of how each file was made.
 
-Every file is written under another name first, and noted when it is whole. So the work can be killed at any time and
-begun again; it ends with the same bytes.
+Files are written under a temporary name and recorded when complete, so the work can be killed and resumed at any time,
+with the same result.
 """
 
 import hashlib
@@ -31,10 +31,10 @@ class Job(NamedTuple):
     """One file to make.
 
     Args:
-        file: below the folder of the set.
-        made: how, for the record.
-        work: does it.
-        source, data: name and content, or path, of what it is made from.
+        file: path relative to the folder of the data set.
+        made: description of how it is made, for the record.
+        work: function that makes it.
+        source, data: name and content, or path, of its source.
     """
 
     file: str
@@ -45,11 +45,11 @@ class Job(NamedTuple):
 
 
 class Folder:
-    """The folder of a data set, and the record of what was made in it: `manifest.json`, or a journal until then.
+    """The folder of a data set and the record of its files: `manifest.json`, or a journal until it is complete.
 
     Attributes:
-        about: what the manifest says of the set as a whole; None until it is complete.
-        entries: of each file that was made, by its name.
+        about: entries of the manifest about the data set as a whole; None until it is complete.
+        entries: record of each file, by its name.
     """
 
     def __init__(self, path: Path) -> None:
@@ -61,10 +61,12 @@ class Folder:
             self.entries = {entry['file']: entry for entry in self.about.pop('files')}
         self.entries |= self._journal.records
         if any(Path(file).is_absolute() or '..' in Path(file).parts for file in self.entries):
-            raise UserError(f'{path}: its manifest names files outside of this folder; remove it, and start again')
+            raise UserError(
+                f'{path}: its manifest lists files outside this folder; remove it and run the command again'
+            )
 
     def make(self, jobs: Iterable[Job], problems: list[str], title: str, workers: int | None, total: int) -> set[str]:
-        """Makes what the jobs say, where it is not there yet; the files that are there then. As `parallel` else."""
+        """Makes the files of the jobs that are missing; returns all that exist. Other arguments: see `parallel`."""
         given = ((self.path, job, self.entries.get(job.file)) for job in jobs)
         done = set()
         for entry in parallel(_make, given, problems, title, total, workers):
@@ -75,7 +77,7 @@ class Folder:
         return done
 
     def damaged(self, files: list[str], workers: int | None) -> list[str]:
-        """Those of the files that are not any more what was made."""
+        """The files that have changed since they were made, or are missing."""
         given = [(self.path, self.entries[file]) for file in files]
         checked = parallel(_is_intact, given, [], f'{self.path.name}: comparing', workers=workers)
         return [file for file, intact in zip(files, checked, strict=True) if not intact]
@@ -83,7 +85,7 @@ class Folder:
     def finish(self, about: dict[str, Any], wanted: set[str]) -> None:
         """Writes the manifest, and BasicSR's list of the ground truths, `meta_info.txt`.
 
-        Of what was made, only the `wanted` files stay: the others are from images that are not in the set any more.
+        Files that are not `wanted` are removed: their images are no longer part of the data set.
         """
         for file in self.entries.keys() - wanted:
             (self.path / file).unlink(missing_ok=True)
@@ -103,7 +105,7 @@ def _read_manifest(path: Path) -> dict[str, Any]:
         manifest = json.loads(path.read_bytes())
         return {**manifest, 'files': list(manifest['files'])}
     except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f'{path}: this manifest is damaged; remove it, and the images are compared anew') from error
+        raise UserError(f'{path}: this manifest is damaged; remove it to have the images compared again') from error
 
 
 def _make(given: tuple[Path, Job, Entry | None]) -> Entry:
@@ -117,7 +119,7 @@ def _make(given: tuple[Path, Job, Entry | None]) -> Entry:
         shape = job.work(data, job.source, part)
         entry = {**wanted, 'size': part.stat().st_size, 'sha256': sha256(part), 'shape': list(shape)}
         if not known and path.exists() and not _is_intact((folder, entry)):
-            raise UserError(f'{path} is another image than {job.source}, and this script did not make it; move it away')
+            raise UserError(f'{path} differs from {job.source} and was not made by this command; move it elsewhere')
     return entry
 
 
@@ -127,40 +129,40 @@ def _is_intact(given: tuple[Path, Entry]) -> bool:
     return path.is_file() and path.stat().st_size == entry['size'] and sha256(path) == entry['sha256']
 
 
-# The kinds of work. Those with another first argument are for `functools.partial`.
+# Functions for `Job.work`; a further first argument is bound by `functools.partial`.
 
 
 def copy(data: bytes, name: str, path: Path) -> tuple[int, ...]:
-    """The file as it is, when it can be read as an image."""
+    """Copies the file if it is a readable image."""
     shape = decode_image(data, name).shape
     path.write_bytes(data)
     return shape
 
 
 def link(source: Path, data: bytes, name: str, path: Path) -> tuple[int, ...]:
-    """The file a second time, without taking more of the disk where that is possible."""
+    """Hard link to the file, or a copy where links are not possible."""
     shape = decode_image(data, name).shape
     try:
         os.link(source, path)
-    except OSError:  # not every file system can
+    except OSError:  # not supported by every file system
         path.write_bytes(data)
     return shape
 
 
 def crop(multiple: int, data: bytes, name: str, path: Path) -> tuple[int, ...]:
-    """The sides cropped to a multiple, at the bottom and the right."""
+    """Crops the bottom and right so that the sides become multiples."""
     image = _cropped(decode_image(data, name), multiple, name)
     save_image(path, image)
     return image.shape
 
 
 def shrink(scale: int, data: bytes, name: str, path: Path) -> tuple[int, ...]:
-    """The low-resolution image: MATLAB's bicubic of the part whose sides are multiples of `scale`."""
+    """Makes the low-resolution image: MATLAB's bicubic, after cropping to multiples of `scale`."""
     return resize(Fraction(1, scale), _cropped(decode_image(data, name), scale, name), name, path)
 
 
 def resize(factor: Fraction, data: bytes | np.ndarray, name: str, path: Path) -> tuple[int, ...]:
-    """The image at another size, by the same bicubic."""
+    """Resizes the image by the same bicubic."""
     image = imresize(data if isinstance(data, np.ndarray) else decode_image(data, name), float(factor))
     save_image(path, image)
     return image.shape
@@ -169,5 +171,5 @@ def resize(factor: Fraction, data: bytes | np.ndarray, name: str, path: Path) ->
 def _cropped(image: np.ndarray, multiple: int, name: str) -> np.ndarray:
     height, width = image.shape[:2]
     if min(height, width) < multiple:
-        raise UserError(f'{name}: {height}x{width} pixels (height x width) are fewer than {multiple}; take it out')
+        raise UserError(f'{name}: {height}x{width} pixels (height x width) is smaller than {multiple}; remove it')
     return image[: height // multiple * multiple, : width // multiple * multiple]

@@ -1,7 +1,7 @@
-"""Makes data sets ready for training and testing: fetches, unpacks, lays out under datasets/, makes the LR images.
+"""Prepares data sets for training and testing: downloads and unpacks them into datasets/ and makes the LR images.
 
-Work that was interrupted is continued, what is missing or damaged is made again, other scales are added.
-`data_sources.yml` lists the sets.
+Interrupted work is resumed, missing or damaged files are made again, and further scales are added. `data_sources.yml`
+lists the data sets.
 """
 
 import re
@@ -29,21 +29,21 @@ from aesop.utils.download import UNVERIFIED, fetch, sha256
 from aesop.utils.files import lock
 
 SOURCES = Path(__file__).with_name('data_sources.yml')
-Set = dict[str, Any]  # an entry of SOURCES, completed
+Set = dict[str, Any]  # an entry of SOURCES with its defaults
 
 
 @dataclass
 class Request:
-    """What is to be prepared, and how.
+    """Arguments of `prepare_all`.
 
     Args:
-        names: of data sets.
-        paths: folders or archives that hold them; empty: fetch them.
-        match: which files of `paths` are the images, e.g. 'Set5_HR/*'.
-        scale: of LR images; None: 4 for benchmarks, none for others.
-        root: the folder that gets a sub-folder for each set.
-        workers: processes; None: one a core.
-        dry_run: say what would be done; without names, for all sets.
+        names: names of data sets.
+        paths: folders or archives that contain them; empty: download them.
+        match: glob of the images in `paths`, e.g. 'Set5_HR/*'.
+        scale: scales of LR images; None: 4 for benchmarks, none for others.
+        root: folder that contains a sub-folder for each data set.
+        workers: number of processes; None: one per core.
+        dry_run: only print what would be done; without names, for all data sets.
     """
 
     names: list[str]
@@ -56,10 +56,10 @@ class Request:
 
 
 def prepare_all(args: Request) -> None:
-    """Does what is asked for.
+    """Prepares the requested data sets.
 
     Raises:
-        UserError: all that is wrong, set by set.
+        UserError: all problems, by data set.
     """
     sets = chosen(read_sources(), args)
     args.workers = args.workers or cores()
@@ -78,7 +78,7 @@ def prepare_all(args: Request) -> None:
 
 
 def read_sources() -> dict[str, Set]:
-    """The entries, each also with its name, its folder and the parts of that folder that are not made from others."""
+    """The entries with their defaults; `taken` are the sub-folders that are not made from others."""
     entries = yaml.safe_load(SOURCES.read_text(encoding='utf-8'))
     for name, entry in entries.items():
         taken = list(entry.get('files', [entry.get('into', 'HR')]))
@@ -87,11 +87,11 @@ def read_sources() -> dict[str, Set]:
 
 
 def chosen(known: dict[str, Set], args: Request) -> list[Set]:
-    """The sets that are asked for, each after those that it is made of."""
+    """The requested data sets, each after those that it consists of."""
     if not args.names and not args.dry_run:
-        raise UserError(f'which? Known: {", ".join(known)}. --dry-run tells about them')
+        raise UserError(f'name a data set. Known: {", ".join(known)}. --dry-run describes them')
     if any(scale < 2 for scale in args.scale or ()) or (args.workers is not None and args.workers < 1):
-        raise UserError('--scale has to be at least 2, and --workers at least 1')
+        raise UserError('--scale must be at least 2, and --workers at least 1')
     by_name = {name.lower(): name for name in known}
     wrong = [name for name in args.names if name.lower() not in by_name]
     if wrong:
@@ -109,12 +109,12 @@ def chosen(known: dict[str, Set], args: Request) -> list[Set]:
 
 
 def run(entry: Set, args: Request, alone: bool) -> None:
-    """Makes a set complete, whatever of it is there."""
+    """Completes a data set."""
     folder = Folder(args.root / entry['folder'])
     taken = [file for file in folder.entries if part_of(file) in entry['taken']]
     damaged = folder.damaged(taken, args.workers)
     for file in damaged:
-        say(f'{folder.path / file} is missing or damaged; it is made again')
+        say(f'{folder.path / file} is missing or damaged and will be made again')
     if damaged or folder.about is None:
         join = join_parts if entry['parts'] else take_images
         about, wanted = join(entry, folder, args, alone)
@@ -127,7 +127,7 @@ def run(entry: Set, args: Request, alone: bool) -> None:
     counts = Counter(part_of(file) for file in folder.entries)
     say(f'{folder.path}: {", ".join(f"{count} in {part}" for part, count in sorted(counts.items()))}')
     if (count := counts[entry['taken'][-1]]) != entry['images']:
-        say(f'  note: {entry["name"]} as published has {entry["images"]} images, these are {count}')
+        say(f'  note: {entry["name"]} was published with {entry["images"]} images, this folder has {count}')
 
 
 def part_of(file: str) -> str:
@@ -135,7 +135,7 @@ def part_of(file: str) -> str:
 
 
 def describe(entry: Set, args: Request) -> str:
-    """What there is to know of a set before anything is done."""
+    """Describes a data set and what would be done."""
     path = args.root / entry['folder']
     lines = [f'{entry["name"]}: {entry["about"]}; {entry["images"]} images; licence: {entry["licence"]}']
     if entry['parts']:
@@ -161,7 +161,7 @@ def describe(entry: Set, args: Request) -> str:
 
 
 def take_images(entry: Set, folder: Folder, args: Request, alone: bool) -> tuple[dict[str, Any], set[str]]:
-    """Brings the published images into the folder; what is to be said of the set, and its files."""
+    """Puts the published images into the folder; returns the manifest's entries about the data set, and its files."""
     problems: list[str] = []
     paths = find_sources(entry, args)
     archives = {path.name: sha256(path) for path in paths if path.is_file()}
@@ -184,27 +184,27 @@ def take_images(entry: Set, folder: Folder, args: Request, alone: bool) -> tuple
         done = folder.make(jobs(), problems, entry['name'], args.workers, len(found))
     if problems:
         raise UserError(
-            [*problems, f'{len(done)} images are in {folder.path}; repair or take out these, and start again']
+            [*problems, f'{len(done)} images are in {folder.path}; repair or remove these, then run the command again']
         )
     return {'name': entry['name'], 'licence': entry['licence'], 'archives': archives}, done
 
 
 def find_sources(entry: Set, args: Request) -> list[Path]:
-    """The folders and archives that hold the set; archives are fetched where no path is given."""
+    """The folders and archives of the data set; archives are downloaded if no path is given."""
     names = [url.rpartition('/')[2] for url in entry['urls']]
     if args.paths:
         given = [[path / name for name in names if (path / name).is_file()] or [path] for path in args.paths]
         return [path for paths in given for path in paths]
     if not names:
         raise UserError(
-            f'no program can fetch this set: get it from {entry["page"]} (licence: {entry["licence"]}), then '
-            f'aesop prepare {entry["name"]} --from FOLDER_OR_ARCHIVE'
+            f'this data set cannot be downloaded automatically: get it from {entry["page"]} '
+            f'(licence: {entry["licence"]}), then aesop prepare {entry["name"]} --from FOLDER_OR_ARCHIVE'
         )
     return [obtain(entry, url, args.root / 'downloads' / name) for url, name in zip(entry['urls'], names)]
 
 
 def obtain(entry: Set, url: str, path: Path) -> Path:
-    """Fetches an archive that is not there yet."""
+    """Downloads an archive unless it exists."""
     if path.is_file():
         return path
     part = path.with_name(f'{path.name}.part')
@@ -218,17 +218,17 @@ def obtain(entry: Set, url: str, path: Path) -> Path:
     try:
         verify(entry, url, path.name, digest)
     except UserError:
-        part.unlink()  # going on from it would never make it right
+        part.unlink()  # resuming it could never succeed
         raise
     part.rename(path)
     known = path.name in entry.get('sha256', {})
     size, proof = path.stat().st_size / 1e6, 'as published' if known else 'no published hash to compare with'
-    say(f'{path}: {size:.1f} MB, sha256 {digest} ({proof}); it can go when the set is complete')
+    say(f'{path}: {size:.1f} MB, sha256 {digest} ({proof}); it can be deleted when the data set is complete')
     return path
 
 
 def verify(entry: Set, place: str | Path, name: str, digest: str) -> None:
-    """Raises UserError where another sha256 is known of the archive called `name`."""
+    """UserError if the archive called `name` is known to have another sha256."""
     wanted = entry.get('sha256', {}).get(name, digest)
     if digest != wanted:
         raise UserError(
@@ -239,7 +239,7 @@ def verify(entry: Set, place: str | Path, name: str, digest: str) -> None:
 def find_images(
     entry: Set, sources: dict[Path, list[Member]], match: str | None, alone: bool
 ) -> list[tuple[Path, str, Member]]:
-    """The images of the set: where each is from, which part of the set it belongs to, and itself."""
+    """(source, sub-folder, member) of each image of the data set."""
     found = [
         (path, part, member)
         for path, members in sources.items()
@@ -252,10 +252,10 @@ def find_images(
 
 
 def pick(entry: Set, members: list[Member], match: str | None, alone: bool) -> dict[str, list[Member]]:
-    """The members that belong to each part of the set (HR, ...), by the first rule that finds any.
+    """The members that belong to each sub-folder (HR, ...) of the data set, by the first rule that matches any.
 
-    As they are in the published archives; in a folder of the set's name; and, where only one set is asked for, right
-    there, in a folder of the part's name or in none.
+    The rules: the paths in the published archives; a folder with the name of the data set; and, if only one data set is
+    requested, a folder with the name of the sub-folder, or the top level.
     """
     parts, main_part = entry['files'], entry['taken'][-1]
     rules = [parts]
@@ -271,7 +271,7 @@ def pick(entry: Set, members: list[Member], match: str | None, alone: bool) -> d
 
 
 def matches(name: str, glob: str) -> bool:
-    """Whether the end of a name is as `glob` says, or the whole where that begins with a slash."""
+    """Whether the end of a name matches `glob`, or the whole name if the glob starts with a slash."""
     return PurePosixPath(f'/{name}' if glob.startswith('/') else name).match(glob)
 
 
@@ -281,14 +281,15 @@ def nothing_found(entry: Set, sources: dict[Path, list[Member]]) -> list[str]:
         folders = Counter(str(PurePosixPath(member.name).parent) for member in members)
         held = ', '.join(f'{folder} ({count})' for folder, count in folders.most_common(8))
         problems.append(
-            f'{path}: which of its images are the set? They are in {held}{" and more" if len(folders) > 8 else ""}. '
-            f"Name them with --match, e.g. --match '{entry['name']}_{entry['taken'][-1]}/*'"
+            f'{path}: cannot tell which images belong to the data set; there are images in {held}'
+            f'{" and more" if len(folders) > 8 else ""}. '
+            f"Select them with --match, e.g. --match '{entry['name']}_{entry['taken'][-1]}/*'"
         )
     return problems
 
 
 def target_names(entry: Set, found: list[tuple[str, str]]) -> list[str]:
-    """Where each image, of this part and with this name in its source, goes below the folder of the set."""
+    """Target path of each (sub-folder, name in its source), relative to the folder of the data set."""
     parents = {part: [str(PurePosixPath(name).parent) for each, name in found if each == part] for part, _ in found}
     names = []
     for part, name in found:
@@ -297,14 +298,14 @@ def target_names(entry: Set, found: list[tuple[str, str]]) -> list[str]:
         suffix = '.png' if 'modcrop' in entry else path.suffix
         names.append(str(PurePosixPath(part, folders, re.sub(entry.get('strip', '$^'), '', path.stem) + suffix)))
     counts = Counter(str(PurePosixPath(name).with_suffix('')) for name in names)
-    twice = [f'{count} images would be called {name}' for name, count in counts.items() if count > 1]
+    twice = [f'{count} images would be named {name}' for name, count in counts.items() if count > 1]
     if twice:
-        raise UserError([*twice, 'keep one of each, or choose with --match'])
+        raise UserError([*twice, 'keep one of each, or select with --match'])
     return names
 
 
 def join_parts(entry: Set, folder: Folder, args: Request, _: bool) -> tuple[dict[str, Any], set[str]]:
-    """As `take_images`, for a set that is made of others."""
+    """Like `take_images`, for a data set that consists of others."""
     problems: list[str] = []
     jobs = []
     for name in entry['parts']:
@@ -338,7 +339,7 @@ def scales(entry: Set, args: Request) -> list[int]:
 
 
 def make_lr(entry: Set, folder: Folder, gts: list[str], args: Request) -> set[str]:
-    """Makes the LR images of the scales asked for, and of those that were made before; their names."""
+    """Makes the LR images of the requested and the existing scales; returns their names."""
     before = {int(part_of(file)[3:]) for file in folder.entries if part_of(file) not in entry['taken']}
     problems: list[str] = []
     done: set[str] = set()

@@ -1,9 +1,9 @@
-"""Cuts images into overlapping squares, which are read faster than whole images where there is no decode cache.
+"""Cuts images into overlapping squares, which are faster to read than whole images if there is no decode cache.
 
-The squares of 0001.png are 0001_s001.png, 0001_s002.png, ... row by row; their pixels are those of the image. At the
-right and the bottom another one is cut flush with the border where more than `thresh-size` pixels are left. For LR
-images at 1/4: --crop-size 120 --step 60 (and --strip x4 where they are called 0001x4.png). OUT/meta_info.txt lists all.
-Work that was interrupted is continued.
+The squares of 0001.png are 0001_s001.png, 0001_s002.png, ... row by row, with unchanged pixels. If more than
+`thresh-size` pixels are left at the right or bottom, another square is cut flush with that border. For LR images at
+1/4: --crop-size 120 --step 60 (and --strip x4 if they are named 0001x4.png). OUT/meta_info.txt lists all squares.
+Interrupted work is resumed.
 """
 
 from dataclasses import dataclass
@@ -21,13 +21,13 @@ from aesop.utils.jsonl import Journal
 
 @dataclass
 class Request:
-    """What is to be cut, and how.
+    """Arguments of `extract`.
 
     Args:
-        folder, out: of the images and of the squares.
-        crop_size: side of a square. step: pixels from one square to the next. thresh_size: border that may be left out.
-        strip: end of the images' names that the squares do not get.
-        workers: processes; None: one a core.
+        folder, out: folders of the images and of the squares.
+        crop_size: side of a square. step: pixels from one square to the next. thresh_size: border that may be dropped.
+        strip: suffix that is removed from the names of the images.
+        workers: number of processes; None: one per core.
     """
 
     folder: Path
@@ -40,10 +40,10 @@ class Request:
 
 
 class Job(NamedTuple):
-    """An image, and how it is cut."""
+    """An image and the parameters of its squares."""
 
     path: Path
-    stem: Path  # of the squares' paths
+    stem: Path  # path prefix of the squares
     cut: tuple[int, int, int]  # crop size, step, threshold
 
 
@@ -51,32 +51,32 @@ def extract(args: Request) -> None:
     """Cuts all images.
 
     Raises:
-        UserError: some images cannot be used; the others are done then.
+        UserError: some images cannot be used; the others are cut.
     """
     if min(args.crop_size, args.step, 1 if args.workers is None else args.workers) < 1 or args.thresh_size < 0:
-        raise UserError('--crop-size, --step and --workers have to be at least 1, and --thresh-size at least 0')
+        raise UserError('--crop-size, --step and --workers must be at least 1, and --thresh-size at least 0')
     if args.out.resolve().is_relative_to(args.folder.resolve()):
-        raise UserError(f'{args.out} lies in {args.folder}, and would be cut too the next time; choose another place')
+        raise UserError(f'{args.out} is inside {args.folder} and would be cut too next time; choose another folder')
     journal = Journal(args.out / '.journal.jsonl')
     if not journal.path.exists() and args.out.exists() and any(args.out.iterdir()):
-        raise UserError(f'{args.out} holds files that this script did not make; choose a folder that is new or empty')
+        raise UserError(f'{args.out} contains files that this command did not make; choose a new or empty folder')
     args.out.mkdir(parents=True, exist_ok=True)
     journal.path.touch()
     stems = {path: stem_of(path, args) for path in list_images(args.folder)}
     if len(set(stems.values())) < len(stems):
-        raise UserError(f'{args.folder}: images have the same name but for --strip and the suffix; rename them')
+        raise UserError(f'{args.folder}: images have the same name apart from --strip and the extension; rename them')
     jobs = [Job(path, args.out / stem, (args.crop_size, args.step, args.thresh_size)) for path, stem in stems.items()]
     to_do = [job for job in jobs if not is_done(job, journal)]
     problems: list[str] = []
     for job, record in parallel(cut, to_do, problems, 'sub-images', workers=args.workers):
         journal.add(str(job.path), record)
     if problems:
-        raise UserError([*problems, 'the other images are done; repair or take out these, and start again'])
+        raise UserError([*problems, 'the other images are done; repair or remove these, then run the command again'])
     squares = [square for job in jobs for square in names(job, journal.records[str(job.path)]['squares'])]
-    if alone := set(list_images(args.out)) - set(squares):
+    if others := set(list_images(args.out)) - set(squares):
         raise UserError(
-            f'{args.out} holds {len(alone)} images more than those of {args.folder} cut like this, e.g. '
-            f'{min(alone)}; remove that folder and start again'
+            f'{args.out} contains {len(others)} images that do not come from {args.folder} with these settings, e.g. '
+            f'{min(others)}; remove that folder and run the command again'
         )
     shape = args.crop_size, args.crop_size, 3
     write_meta_info(args.out / 'meta_info.txt', [(path.relative_to(args.out).as_posix(), shape) for path in squares])
@@ -99,12 +99,12 @@ def is_done(job: Job, journal: Journal) -> bool:
 
 
 def cut(job: Job) -> tuple[Job, dict[str, Any]]:
-    """Writes the squares of an image; what is to be noted of them."""
+    """Writes the squares of an image; returns their record for the journal."""
     before, image = stamp(job.path), read_image(job.path)
     size, step, threshold = job.cut
     height, width = image.shape[:2]
     if min(height, width) < size:
-        raise UserError(f'{job.path}: {height}x{width} pixels (height x width) are fewer than the crop size of {size}')
+        raise UserError(f'{job.path}: {height}x{width} pixels (height x width) is smaller than the crop size of {size}')
     corners = [
         (top, left) for top in starts(height, size, step, threshold) for left in starts(width, size, step, threshold)
     ]
@@ -115,7 +115,7 @@ def cut(job: Job) -> tuple[Job, dict[str, Any]]:
 
 
 def starts(side: int, size: int, step: int, threshold: int) -> list[int]:
-    """Where squares of `size` begin along a side."""
+    """Start positions of squares of `size` along a side."""
     regular = list(range(0, side - size + 1, step))
     left_over = side - (regular[-1] + size)
     return [*regular, side - size] if left_over > threshold else regular

@@ -1,7 +1,7 @@
-"""Decoded images, so that training does not decode a whole image for each crop.
+"""Caches of decoded images, so that training does not decode a whole image for each crop.
 
-On a disk they are one array in a `.npy` file, mapped into memory by all workers and ranks: a crop reads its own rows
-alone. A `.json` file beside it says where each image lies, and of which file, size and time it was made.
+On disk the images are one array in a `.npy` file, mapped into memory by all workers and ranks: a crop reads only its
+own rows. A `.json` file beside it records the position of each image, and the files with their sizes and times.
 """
 
 import json
@@ -29,48 +29,48 @@ from aesop.utils import distributed
 from aesop.utils.files import write_text
 
 GB = 1e9
-_VERSION = 1  # of the layout and of what decoding gives
-_ALIGNMENT = 64  # bytes: images begin at multiples of it
-_RESERVE = 10**9  # bytes that are left free on a disk
-_BUSY = 5.0  # seconds between two looks at a lock that another process holds
+_VERSION = 1  # of the layout and of the decoding
+_ALIGNMENT = 64  # images begin at multiples of this many bytes
+_RESERVE = 10**9  # bytes left free on the disk
+_BUSY = 5.0  # seconds between two attempts to take the lock
 
 Read = Callable[[Path], np.ndarray]
-Place = tuple[int, list[int], str]  # an image's offset, its height and width, its type
+Place = tuple[int, list[int], str]  # offset, [height, width] and dtype of an image
 Result = TypeVar('Result')
 
 logger = logging.getLogger(__name__)
 
 
 def decode_into_memory(name: str, paths: Sequence[Path], read: Read, size: int) -> dict[Path, np.ndarray]:
-    """The images, but for those that cannot be read. Workers forked later share them.
+    """Decodes the images; those that cannot be read are missing. Workers forked later share the memory.
 
     Args:
-        name: of the data set.
-        read: gives an (H, W, 3) uint8 or uint16 array, or raises UserError.
-        size: bytes of all images, about.
+        name: name of the data set.
+        read: returns an (H, W, 3) uint8 or uint16 array, or raises UserError.
+        size: approximate size of all decoded images in bytes.
 
     Raises:
-        UserError: they are larger than the machine's memory.
+        UserError: the images are larger than the machine's memory.
     """
     memory = os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')
     if size > memory:
         has = f'the machine has {memory / GB:.3g} GB'
-        raise UserError(f'{name}: `cache: ram` takes {size / GB:.3g} GB, and {has}; use `cache: disk`')
-    found = _each(f'{name}: {size / GB:.3g} GB into memory', paths, lambda path: _image_or_none(read, path))
+        raise UserError(f'{name}: `cache: ram` needs {size / GB:.3g} GB, but {has}; use `cache: disk`')
+    found = _in_threads(f'{name}: {size / GB:.3g} GB into memory', paths, lambda path: _image_or_none(read, path))
     return {path: image for path, image in found if image is not None}
 
 
 class DiskCache(Mapping[Path, np.ndarray]):
-    """The decoded images of a data set; read-only, mapped. What cannot be decoded is not in it.
+    """The decoded images of a data set, memory-mapped and read-only; images that cannot be decoded are missing.
 
-    Data sets with the same roots share one file, in this process and in others. It is never stale: it holds for just
-    these images, with these sizes and times of their files. A cache of others with the same roots is replaced.
+    Data sets with the same roots share one file, across processes too. The cache is valid only for exactly these images
+    with these file sizes and times; otherwise it is replaced.
 
     Args:
-        name: of the data set.
-        folder: where the files are kept.
-        roots: the folders and lists that the images are found by.
-        stamps: each image's path, and its file's size and time; None where there is no file.
+        name: name of the data set.
+        folder: folder of the cache.
+        roots: folders and lists of the images.
+        stamps: path of each image -> size and time of its file; None if there is no file.
     """
 
     def __init__(
@@ -81,9 +81,9 @@ class DiskCache(Mapping[Path, np.ndarray]):
         self._index = self.folder / f'{key[:24]}.json'
         self._places: dict[Path, Place] = {}
         self._array = Path()
-        self._pixels: Any = None  # and the file that holds them, once it is mapped
+        self._pixels: Any = None  # once the file is mapped
         self._file: Any = None
-        self._begin = 0  # of the pixels in the file
+        self._begin = 0  # offset of the pixels in the file
 
     def __len__(self) -> int:
         return len(self._places)
@@ -98,7 +98,7 @@ class DiskCache(Mapping[Path, np.ndarray]):
         return pixels[offset : offset + size].view(dtype).reshape(height, width, 3)
 
     def read_ahead(self, part: np.ndarray) -> None:
-        """Has the rows that a part of an image lies in read at once; page by page they would come with far more."""
+        """Reads the rows of a part of an image at once; on page faults the system would read far more."""
         start = _address(part) - _address(self._pixels)
         if 0 <= start < self._pixels.size and hasattr(mmap, 'MADV_WILLNEED'):
             length = (len(part) - 1) * part.strides[0] + part.shape[1] * part.strides[1]
@@ -106,10 +106,10 @@ class DiskCache(Mapping[Path, np.ndarray]):
             self._file.madvise(mmap.MADV_WILLNEED, begin, start + self._begin + length - begin)
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {'_pixels': None, '_file': None}  # another process maps the file itself
+        return self.__dict__ | {'_pixels': None, '_file': None}  # each process maps the file itself
 
     def open(self) -> bool:
-        """Whether there is a cache of just these files; then its images are there from now on."""
+        """Opens the cache and returns True if it is valid for these files; otherwise returns False."""
         try:
             index = json.loads(self._index.read_text(encoding='utf-8'))
             array = self.folder / index['array']
@@ -124,15 +124,15 @@ class DiskCache(Mapping[Path, np.ndarray]):
         return True
 
     def build(self, read: Read, size: int) -> None:
-        """Builds and opens it; where another process builds it already, waits for that.
+        """Builds and opens the cache, or waits for another process that is building it.
 
         Args:
             read, size: as in `decode_into_memory`.
 
         Raises:
-            UserError: the folder cannot be written to, or its disk is too full.
+            UserError: the folder is not writable, or there is not enough space on its disk.
         """
-        with _sentences(self.folder):
+        with _os_errors_as_user_errors(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             with _locked(self._index.with_suffix('.lock'), self.name):
                 if not self.open():
@@ -140,7 +140,7 @@ class DiskCache(Mapping[Path, np.ndarray]):
                     self.open()
 
     def problems(self, size: int) -> list[str]:
-        """What keeps a cache of `size` bytes from being built."""
+        """Why a cache of `size` bytes cannot be built."""
         free = self._free() + sum(path.stat().st_size for path in self._old())
         return [] if size <= free else [self._too_full(size, free)]
 
@@ -154,7 +154,7 @@ class DiskCache(Mapping[Path, np.ndarray]):
 
     def _build(self, read: Read, size: int) -> None:
         self._index.unlink(missing_ok=True)
-        for path in self._old():  # whoever has it mapped keeps it
+        for path in self._old():  # processes that have it mapped can still read it
             path.unlink()
         free = self._free()
         if size > free:
@@ -187,14 +187,14 @@ class DiskCache(Mapping[Path, np.ndarray]):
                 return None
             with lock:
                 offset, end = end, -(-(end + image.nbytes) // _ALIGNMENT) * _ALIGNMENT
-            if end > free:  # there are formats whose headers do not tell how many bits a pixel has
+            if end > free:  # the headers of some formats do not give the bit depth
                 raise UserError(self._too_full(end, free))
             with open(array, 'r+b') as file:
                 file.seek(offset)
-                file.write(np.ascontiguousarray(image).data)  # `tofile` does not say what went wrong
+                file.write(np.ascontiguousarray(image).data)  # `tofile` does not report the cause of an error
             return offset - start, list(image.shape[:2]), image.dtype.name
 
-        found = _each(f'{self.name}: {size / GB:.3g} GB into {self.folder}', list(self.stamps), store)
+        found = _in_threads(f'{self.name}: {size / GB:.3g} GB into {self.folder}', list(self.stamps), store)
         places = {path: place for path, place in found if place is not None}
         with open(array, 'r+b') as file:
             _write_header(file, end - start)
@@ -203,7 +203,7 @@ class DiskCache(Mapping[Path, np.ndarray]):
         return places
 
     def _old(self) -> list[Path]:
-        """What builds before left: of other sources, or not finished."""
+        """Arrays of earlier builds: of other files, or unfinished."""
         return list(self.folder.glob(f'{self._index.stem}.*.npy'))
 
     def _free(self) -> int:
@@ -212,9 +212,9 @@ class DiskCache(Mapping[Path, np.ndarray]):
 
     def _too_full(self, size: int, free: int) -> str:
         return (
-            f'{self.name}: `cache: disk` takes {size / GB:.3g} GB, and {max(free, 0) / GB:.3g} GB can be used in '
-            f'{self.folder} ({_RESERVE / GB:.0f} GB are left free); free some, set cache_dir to a folder on another '
-            'disk, or use `cache: none`'
+            f'{self.name}: `cache: disk` needs {size / GB:.3g} GB, but only {max(free, 0) / GB:.3g} GB can be used in '
+            f'{self.folder} ({_RESERVE / GB:.0f} GB are kept free); free some space, set cache_dir to a folder on '
+            'another disk, or use `cache: none`'
         )
 
 
@@ -223,20 +223,20 @@ def _address(array: np.ndarray) -> int:
 
 
 def _write_header(file: Any, length: int) -> None:  # noqa: ANN401
-    """The start of a .npy file of `length` bytes. NumPy makes it equally long for any length: it can be rewritten."""
+    """Writes the header of a .npy file of `length` bytes. Its size does not depend on `length`: it can be rewritten."""
     np.lib.format.write_array_header_1_0(file, {'descr': '|u1', 'fortran_order': False, 'shape': (length,)})
 
 
 def _image_or_none(read: Read, path: Path) -> np.ndarray | None:
     try:
         return read(path)
-    except UserError:  # told when the data set is opened, or the image drawn
+    except UserError:  # reported when the data set is opened or the image used
         return None
 
 
-def _each(title: str, paths: Sequence[Path], function: Callable[[Path], Result]) -> Iterator[tuple[Path, Result]]:
-    """(path, function(path)) of each path in turn, computed in threads, with a progress bar."""
-    level = logging.INFO if distributed.is_main() else logging.WARNING  # whichever rank does it, tells
+def _in_threads(title: str, paths: Sequence[Path], function: Callable[[Path], Result]) -> Iterator[tuple[Path, Result]]:
+    """Yields (path, function(path)) in order, computed in threads, with a progress bar."""
+    level = logging.INFO if distributed.is_main() else logging.WARNING  # INFO is shown on the main rank only
     logger.log(level, '%s: decoding %d images, once', title, len(paths))
     bar = tqdm(total=len(paths), desc=title, unit='image', dynamic_ncols=True, disable=None)
     with ThreadPoolExecutor(cores()) as pool, bar:
@@ -265,9 +265,9 @@ def _locked(path: Path, name: str) -> Iterator[None]:
 
 
 @contextmanager
-def _sentences(folder: Path) -> Iterator[None]:
+def _os_errors_as_user_errors(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
         remedy = 'set cache_dir to another folder, make room in this one, or use `cache: none`'
-        raise UserError(f'{folder}: the decode cache cannot be kept there ({error}); {remedy}') from None
+        raise UserError(f'{folder}: the decode cache cannot be written there ({error}); {remedy}') from None

@@ -1,4 +1,4 @@
-"""Where the files of a data set lie: in folders, or in LMDBs. An image is called by its path in both."""
+"""Image sources: folders and LMDBs. In both, an image is identified by its path."""
 
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -11,11 +11,11 @@ from aesop.errors import UserError
 from aesop.utils.images import decode_image, has_end, image_kind, image_size, list_images, read_image
 
 Size = tuple[int, int]  # (height, width)
-Stamp = tuple[int, int]  # a file's bytes, and its time in nanoseconds
+Stamp = tuple[int, int]  # size of a file in bytes, and its modification time in nanoseconds
 
 
 class Folders:
-    """`io_backend: {type: disk}`: every image is a file of its own."""
+    """`io_backend: {type: disk}`: every image is a file."""
 
     def list(self, root: str | Path) -> list[Path]:
         """All images below a data root."""
@@ -26,26 +26,25 @@ class Folders:
         return read_image(path)
 
     def content(self, path: Path) -> bytes | None:
-        """The file's content, where it lies in another one."""
+        """The encoded image if it is part of another file, else None."""
         return None
 
     def file(self, path: Path) -> Path:
-        """The file that an image lies in."""
+        """The file that contains the image."""
         return path
 
     def size(self, path: Path) -> Size:
-        """(height, width), as the first bytes tell; UserError where they or the last ones show that it is damaged."""
+        """(height, width) from the header; UserError if the first or last bytes show that the file is damaged."""
         data = self.content(path)
         size = image_size(path, data)
-        return size if has_end(path, data) else self.read(path).shape[:2]  # decoding tells whether it matters
+        return size if has_end(path, data) else self.read(path).shape[:2]  # decoding shows whether it matters
 
     def kind(self, path: Path) -> str:
-        """Format and mode as the first bytes tell, e.g. `PNG RGB` or `JPEG L`; UserError where there is no image."""
-        data = self.content(path)
-        return image_kind(path, data)
+        """Format and mode from the header, e.g. `PNG RGB` or `JPEG L`; UserError if it is not an image."""
+        return image_kind(path, self.content(path))
 
     def fault(self, path: Path) -> str | None:
-        """Why an image cannot be decoded."""
+        """Why an image cannot be decoded, or None."""
         try:
             self.read(path)
         except UserError as error:
@@ -53,7 +52,7 @@ class Folders:
         return None
 
     def decoded_bytes(self, paths: Iterable[Path]) -> int:
-        """What the images take when decoded, as their headers tell; two bytes a channel where a PNG has 16 bits."""
+        """Size of the decoded images according to their headers; two bytes per channel for 16-bit PNGs."""
         with ThreadPoolExecutor(16) as pool:
             return sum(pool.map(self._bytes, paths))
 
@@ -69,7 +68,7 @@ class Folders:
         return height * width * 3 * (2 if data.startswith(b'\x89PNG') and data[24] == 16 else 1)
 
     def stamps(self, paths: Iterable[Path]) -> dict[Path, Stamp | None]:
-        """Size and time of each image's file; None where it is missing."""
+        """Size and time of the file of each image; None if it is missing."""
         paths = list(paths)
         found = {file: _stamp(file) for file in {self.file(path) for path in paths}}
         return {path: found[self.file(path)] for path in paths}

@@ -77,7 +77,7 @@ def test_a_data_set_with_chances(folders):
 def test_mistakes_are_told(folders):
     with pytest.raises(UserError, match='unknown value "mixupp". Did you mean "mixup"'):
         augmented(folders, mixupp=0.1)
-    with pytest.raises(UserError, match='add up to 1.2, above 1'):
+    with pytest.raises(UserError, match='add up to 1.2; the limit is 1'):
         augmented(folders, mixup=0.6, cutmix=0.6)
-    with pytest.raises(UserError, match='is no probability'):
+    with pytest.raises(UserError, match='is not a probability'):
         augmented(folders, mixup=-1)

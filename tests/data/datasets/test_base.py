@@ -36,7 +36,7 @@ def test_check_names_every_problem(folders):
     unreadable, empty, gone, small, twice = dataset.check()
     assert '0.png: this cannot be read as an image' in unreadable and '1.png' in empty
     assert '3.png: file not found' in gone
-    assert 'sub/x.png: 8x90' in small and '2 images are called sub/x' in twice
+    assert 'sub/x.png: 8x90' in small and '2 images are named sub/x' in twice
     for number in range(30):
         save_image(folders / f'hr/tiny{number}.png', np.zeros((8, 8, 3), np.uint8))
     assert len(crops(folders).check()) == 34  # all of them
@@ -49,7 +49,7 @@ def test_check_names_every_problem(folders):
         ({'color': 'gray'}, "color is 'gray'; set it to rgb or y"),
         ({'cache': 'memory'}, "cache is 'memory'; set it to none or ram or disk"),
         ({'on_error': 'ignore'}, "on_error is 'ignore'; set it to raise or skip"),
-        ({'max_skipped': 5}, 'max_skipped is 5; it is a share, set it between 0 and 1'),
+        ({'max_skipped': 5}, 'max_skipped is 5; set it to a fraction between 0 and 1'),
         ({'gt_size': 18}, 'gt_size 18 is not a multiple of scale 4'),
         ({'gt_size': 0}, 'gt_size 0 is not a multiple of scale 4'),
         ({'use_hflp': True}, 'Did you mean "use_hflip"'),
@@ -79,8 +79,8 @@ def test_a_block_with_loader_keys_is_built_and_left_unchanged(folders):
 def test_samples_are_finished_later_with_the_same_numbers(folders):
     """What a loader does with whole batches, `dataset[n]` does with one sample."""
     dataset = crops(folders, mean=[0.1, 0.2, 0.3], std=[0.5, 0.5, 0.25])
-    stored = [dataset.stored(n) for n in range(3)]
+    stored = [dataset.raw(n) for n in range(3)]
     assert all(sample['gt'].dtype == np.uint8 and sample['gt'].shape == (16, 16, 3) for sample in stored)
-    batch = dataset.finished({'gt': torch.from_numpy(np.stack([sample['gt'] for sample in stored])), 'name': 'x'})
+    batch = dataset.to_float({'gt': torch.from_numpy(np.stack([sample['gt'] for sample in stored])), 'name': 'x'})
     assert torch.equal(batch['gt'], torch.stack([dataset[n]['gt'] for n in range(3)])) and batch['name'] == 'x'
     assert batch['gt'].is_contiguous()

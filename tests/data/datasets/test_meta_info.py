@@ -31,5 +31,5 @@ def test_mistakes(tmp_path):
     with pytest.raises(UserError, match='cannot be read as a list of images'):
         read_meta_info(meta)
     meta.write_text('\n\n')
-    with pytest.raises(UserError, match='names no image'):
+    with pytest.raises(UserError, match='lists no images'):
         read_meta_info(meta)

@@ -18,7 +18,7 @@ def mixed(folders, **more):
 
 def test_each_part_has_its_share_and_gives_its_samples_in_order(folders):
     dataset = mixed(folders)
-    places = [dataset.place(n) for n in range(400)]
+    places = [dataset.locate(n) for n in range(400)]
     assert Counter(part for part, _ in places) == {0: 300, 1: 100}
     for part, count in ((0, 300), (1, 100)):
         assert [position for which, position in places if which == part] == list(range(count))
@@ -29,10 +29,10 @@ def test_each_part_has_its_share_and_gives_its_samples_in_order(folders):
 def test_a_sample_is_that_of_its_part(folders):
     dataset = mixed(folders)
     pairs = build_dataset({**mixed(folders).parts[0], 'gt_size': 24}, scale=4, seed=5)
-    n = next(n for n in range(9, 50) if dataset.place(n)[0] == 0)
-    sample = pairs[dataset.place(n)[1]]
+    n = next(n for n in range(9, 50) if dataset.locate(n)[0] == 0)
+    sample = pairs[dataset.locate(n)[1]]
     assert torch.equal(dataset[n]['gt'], sample['gt']) and dataset[n]['index'] == sample['index']
-    n = next(n for n in range(9, 50) if dataset.place(n)[0] == 1)
+    n = next(n for n in range(9, 50) if dataset.locate(n)[0] == 1)
     assert dataset[n]['index'] >= 5 and len(dataset) == 10
     assert torch.equal(dataset[n]['lq'], mixed(folders)[n]['lq'])
     assert mixed(folders).check() == []

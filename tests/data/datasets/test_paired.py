@@ -70,7 +70,7 @@ def test_meta_info_mistakes(folders):
     with pytest.raises(UserError, match='meta.txt: file not found'):
         paired(folders, meta_info=str(folders / 'meta.txt'))
     (folders / 'meta.txt').write_text('\n')
-    with pytest.raises(UserError, match='names no image'):
+    with pytest.raises(UserError, match='lists no images'):
         paired(folders, meta_info=str(folders / 'meta.txt'))
     (folders / 'meta.txt').write_text('0.png\n/elsewhere/1.png')
     with pytest.raises(UserError, match='/elsewhere/1.png is not in .*hr; write paths relative'):
@@ -103,7 +103,7 @@ def test_sizes_that_do_not_match(folders):
     dataset = paired(folders)
     expected = [
         f'{folders}/lr/{n}.png: {lq} pixels (height x width) is not 1/4 of the {gt} of {folders}/hr/{n}.png; '
-        'make it anew, or correct scale or the folders'
+        'recreate it, or correct scale or the folders'
         for n, lq, gt in ((2, '16x11', '64x40'), (3, '12x11', '52x44'))
     ]
     assert dataset.check() == expected

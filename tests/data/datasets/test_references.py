@@ -124,7 +124,7 @@ def test_pairs_of_files(folders, references):
 @pytest.mark.parametrize('workers', [0, 1])
 def test_loaders_hand_references_over_as_bytes_and_finish_them(folders, references, workers):
     data = with_folder(folders, references, mean=[0.5, 0.5, 0.5])
-    assert data.stored(0)['ref'].dtype == np.uint8
+    assert data.raw(0)['ref'].dtype == np.uint8
     batch = next(iter(train_loader(data, 3, workers, total_iter=1)))
     assert torch.equal(batch['ref'], torch.stack([data[n]['ref'] for n in range(3)]))
     assert batch['ref'].min() < 0

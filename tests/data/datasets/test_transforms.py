@@ -49,7 +49,7 @@ def test_window():
     image = np.arange(20).reshape(4, 5, 1)
     window = Window(1, 2, 2, 2)
     assert window.cut(image)[..., 0].tolist() == [[7, 8], [12, 13]]
-    assert window.times(3) == (3, 6, 6, 6)
+    assert window.scaled(3) == (3, 6, 6, 6)
     assert window.grown(1, 4, 5) == (0, 1, 4, 4)
     assert window.grown(9, 4, 5) == (0, 0, 4, 5)
-    assert (window.inside(window.grown(1, 4, 5)).cut(window.grown(1, 4, 5).cut(image)) == window.cut(image)).all()
+    assert (window.relative_to(window.grown(1, 4, 5)).cut(window.grown(1, 4, 5).cut(image)) == window.cut(image)).all()

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from aesop.data.degradation.pool import PairPool, share_out
+from aesop.data.degradation.pool import PairPool, redistribute
 from aesop.errors import UserError
 
 
@@ -60,6 +60,6 @@ def test_a_pool_smaller_than_a_batch():
 
 def test_pools_of_other_ranks_are_shared_out():
     states = [{'lq': torch.arange(start, start + 4, dtype=torch.uint8)} for start in (0, 4)]
-    shares = [share_out(states, rank, 3)['lq'].tolist() for rank in range(3)]
+    shares = [redistribute(states, rank, 3)['lq'].tolist() for rank in range(3)]
     assert shares == [[0, 3, 6], [1, 4, 7], [2, 5]]
-    assert share_out([{}, {}], 0, 1) == {}
+    assert redistribute([{}, {}], 0, 1) == {}

@@ -65,7 +65,7 @@ def test_goes_on_from_its_state_through_a_file(batches, tmp_path):
     assert all(same(resumed(batch), expected) for batch, expected in zip(stream[5:], results))
     without = RealDegradation(**SMALL)
     assert not same(without(stream[5]), results[0])
-    with pytest.raises(UserError, match='not of gt_size 16: it is of another run'):
+    with pytest.raises(UserError, match='not of gt_size 16: it is from another run'):
         RealDegradation(gt_size=16).load_state_dict(whole.state_dict())
 
 

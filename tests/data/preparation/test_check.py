@@ -59,7 +59,7 @@ def test_good_sets_are_described_and_drawn(capsys):
     assert 'datasets.train: BicubicImageDataset "photos": 7 images, height x width gt 16x16 to 48x64 ' in said
     assert '5 PNG RGB, 1 PNG L, 1 PNG RGB 16 bits' in said
     assert 'datasets.val: PairedImageDataset "pairs": 2 images, height x width gt 48x64 (2 PNG RGB); lq 12x16 ' in said
-    assert said.endswith('nothing is wrong\n')
+    assert said.endswith('no problems found\n')
     assert Path('results/check/opt/train.png').exists() and Path('results/check/opt/val.png').exists()
 
 
@@ -113,10 +113,10 @@ def test_all_that_is_wrong_comes_in_one_list(capsys):
         'datasets.train: train/cut.png: ',
         'datasets.train: train/pixel.png: 1x1 pixels (height x width) is smaller than the gt_size of 16',
         'datasets.val: lr/6.png: 48x64 pixels (height x width) is not 1/4 of the 48x64 of hr/6.png',
-        'train/copy.png: the same picture as hr/7.png of datasets.val (likeness 1.00)',
+        'train/copy.png: the same picture as hr/7.png of datasets.val (similarity 1.00)',
     ):
         assert said.count(expected) == 1, expected
-    assert said.endswith('aesop check: 6 in all\n')
+    assert said.endswith('aesop check: 6 problems\n')
 
 
 def test_offenders_are_not_left_out_of_a_long_list(capsys):

@@ -112,9 +112,9 @@ def test_what_is_there_is_not_encoded_again(monkeypatch):
 
 def test_bad_images_and_mistakes_are_told(capsys):
     assert run() == 0 and run() == 2
-    assert 'out.lmdb is there already' in capsys.readouterr().err
+    assert 'out.lmdb already exists' in capsys.readouterr().err
     assert run(out='out') == 2
-    assert 'has to end with .lmdb' in capsys.readouterr().err
+    assert 'must end with .lmdb' in capsys.readouterr().err
     Path('in/empty.png').write_bytes(b'')
     Path('in/text.png').write_text('no image')
     Path('in/cut.png').write_bytes(Path('in/0.png').read_bytes()[:-100])
@@ -131,7 +131,7 @@ def test_bad_images_and_mistakes_are_told(capsys):
     assert run(out='bad.lmdb') == 0 and len(values('bad.lmdb')) == 10
     shutil.copy('in/0.png', 'in/0.jpg')
     assert run(out='twice.lmdb') == 2
-    assert 'in: several images are called 0; rename all but one' in capsys.readouterr().err
+    assert 'in: several images are named 0; rename all but one' in capsys.readouterr().err
 
 
 def test_a_name_longer_than_a_key_is_told(capsys):
@@ -139,7 +139,7 @@ def test_a_name_longer_than_a_key_is_told(capsys):
     folder.mkdir(parents=True)
     shutil.copy('in/0.png', folder / 'a.png')
     assert run('long') == 2
-    assert 'a.png: this name is longer than the 511 bytes of a key; shorten it' in capsys.readouterr().err
+    assert 'a.png: the name is longer than the 511 bytes of an LMDB key; shorten it' in capsys.readouterr().err
 
 
 def test_a_name_that_no_list_can_hold_is_told(capsys):

@@ -39,7 +39,7 @@ def die(n):
 
 
 def test_a_process_that_dies_is_told():
-    with pytest.raises(UserError, match='a worker process was ended from outside.*--workers'):
+    with pytest.raises(UserError, match='a worker process was killed.*--workers'):
         list(parallel(die, range(4), [], workers=2))
 
 

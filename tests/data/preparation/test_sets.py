@@ -59,7 +59,10 @@ def test_one_command_lays_out_a_benchmark(capsys):
             hr = image(n, height, width)[: height // scale * scale, : width // scale * scale]
             assert np.array_equal(read_image(folder / f'LRx{scale}/{n}.png'), imresize(hr, 1 / scale))
     said = capsys.readouterr().out
-    assert f'{folder}: 3 in HR, 3 in LRx2, 3 in LRx4' in said and 'Set5 as published has 5 images, these are 3' in said
+    assert (
+        f'{folder}: 3 in HR, 3 in LRx2, 3 in LRx4' in said
+        and 'Set5 was published with 5 images, this folder has 3' in said
+    )
     assert (folder / 'meta_info.txt').read_text() == '0.png (28,37,3)\n1.png (25,24,3)\n2.png (24,52,3)\n'
     assert len(list(folder.rglob('*.png'))) == 9 and not list(folder.rglob('.*'))
     block = {'type': 'PairedImageDataset', 'dataroot_gt': str(folder / 'HR'), 'dataroot_lq': str(folder / 'LRx4')}
@@ -105,7 +108,7 @@ def test_an_unsafe_archive_writes_nothing(capsys):
         file.write('source/Set5/HR/1.png', '../../escaped.png')
     assert run('Set5', source='evil.zip') == 2
     assert (
-        "evil.zip: this archive is refused and nothing of it was used: '../../escaped.png'" in capsys.readouterr().err
+        "evil.zip: this archive is rejected and nothing of it was used: '../../escaped.png'" in capsys.readouterr().err
     )
     assert not list(Path('datasets').rglob('*.png')) and not list(Path('..').rglob('escaped.png'))
 
@@ -127,7 +130,8 @@ def test_several_sets_at_once_and_where_their_images_may_lie(capsys):
     assert run('Urban100', source='source') == 2
     said = capsys.readouterr().err
     assert (
-        'Urban100: source: which of its images are the set? They are in ' in said and 'Set5/LR_bicubic/X4 (3)' in said
+        'Urban100: source: cannot tell which images belong to the data set; there are images in ' in said
+        and 'Set5/LR_bicubic/X4 (3)' in said
     )
     assert run('Urban100', '--match', 'Set5/HR/*', '--root', 'other') == 0
     assert len(list(Path('other/Urban100/HR').iterdir())) == 3
@@ -237,9 +241,7 @@ def test_a_file_of_the_user_is_not_overwritten(capsys):
     save_image('datasets/Set5/HR/1.png', image(9, 24, 24))
     mine = Path('datasets/Set5/HR/1.png').read_bytes()
     assert run('Set5') == 2
-    assert 'datasets/Set5/HR/1.png is another image than Set5/HR/1.png' in capsys.readouterr().err.replace(
-        'source/', ''
-    )
+    assert 'datasets/Set5/HR/1.png differs from Set5/HR/1.png' in capsys.readouterr().err.replace('source/', '')
     assert Path('datasets/Set5/HR/1.png').read_bytes() == mine
     shutil.copy('source/Set5/HR/1.png', 'datasets/Set5/HR/1.png')
     assert run('Set5') == 0
@@ -251,7 +253,7 @@ def test_a_bad_manifest_is_told_and_nothing_outside_is_touched(capsys):
     before = manifest.read_text()
     for bad, expected in (
         (before[:-20], 'manifest.json: this manifest is damaged'),
-        (before.replace('LRx4/0.png', '../../source/Set5/HR/0.png'), 'names files outside of this folder'),
+        (before.replace('LRx4/0.png', '../../source/Set5/HR/0.png'), 'lists files outside this folder'),
     ):
         manifest.write_text(bad)
         assert run('Set5') == 2
@@ -289,11 +291,12 @@ def test_every_bad_image_is_named_and_the_others_are_kept(capsys):
         assert len(re.findall(rf'^aesop prepare: Set5: source/Set5/HR/{name}\.png: .*', said, re.M)) == 1
         (folder / f'{name}.png').unlink()
     assert (
-        '6 images are in datasets/Set5; repair or take out these, and start again' in said and 'Traceback' not in said
+        '6 images are in datasets/Set5; repair or remove these, then run the command again' in said
+        and 'Traceback' not in said
     )
     assert run('Set5') == 2
     said = capsys.readouterr().err
-    assert re.search(r'HR/pixel.png: 1x1 pixels \(height x width\) are fewer than 4; take it out', said)
+    assert re.search(r'HR/pixel.png: 1x1 pixels \(height x width\) is smaller than 4; remove it', said)
     (folder / 'pixel.png').unlink()
     assert run('Set5') == 0
     for path in (long, unicode):
@@ -304,16 +307,16 @@ def test_every_bad_image_is_named_and_the_others_are_kept(capsys):
 def test_two_images_of_one_name_are_told(capsys):
     shutil.copy('source/Set5/HR/0.png', 'source/Set5/HR/0.PNG')
     assert run('Set5') == 2
-    assert '2 images would be called HR/0' in capsys.readouterr().err
+    assert '2 images would be named HR/0' in capsys.readouterr().err
 
 
 def test_mistakes_on_the_command_line(capsys):
     for arguments, expected in [
-        ([], 'which? Known: DIV2K, '),
+        ([], 'name a data set. Known: DIV2K, '),
         (['Set6', 'urban10'], 'unknown data set "Set6". Did you mean "Set5"?'),
-        (['Set5', '--scale', '1'], '--scale has to be at least 2'),
+        (['Set5', '--scale', '1'], '--scale must be at least 2'),
         (['Set5', '--from', 'nowhere'], 'nowhere: folder or archive not found'),
-        (['Manga109'], 'no program can fetch this set: get it from http://www.manga109.org'),
+        (['Manga109'], 'this data set cannot be downloaded automatically: get it from http://www.manga109.org'),
         (['DF2K', '--from', 'source'], 'DF2K: datasets/DIV2K is not complete yet'),
     ]:
         assert main(arguments) == 2

@@ -107,9 +107,9 @@ def test_bad_images_are_named_and_the_others_cut(capsys):
         'in/empty.png: the file is empty',
         'in/text.png: the file is not an',
         'in/cut.png: the file is not an',
-        'in/pixel.png: 1x1 pixels (height x width) are fewer than the crop size of 8',
+        'in/pixel.png: 1x1 pixels (height x width) is smaller than the crop size of 8',
         'this name is too long for the file system',
-        'the other images are done; repair or take out these, and start again',
+        'the other images are done; repair or remove these, then run the command again',
     ):
         assert said.count(expected) == 1, expected
     assert len(list(Path('out').glob('ä 日本_s*.png'))) == 24 and not Path('out/meta_info.txt').exists()
@@ -121,13 +121,13 @@ def test_mistakes_are_told(capsys):
     Path('in/a.jpg').write_bytes(Path('in/a.png').read_bytes())
     for arguments, expected in [
         ({'folder': 'nowhere'}, 'nowhere: folder not found'),
-        ({'out': 'in/sub'}, 'in/sub lies in in, and would be cut too'),
-        ({'out': 'mine'}, 'mine holds files that this script did not make'),
-        ({}, 'in: images have the same name but for --strip and the suffix'),
+        ({'out': 'in/sub'}, 'in/sub is inside in and would be cut too'),
+        ({'out': 'mine'}, 'mine contains files that this command did not make'),
+        ({}, 'in: images have the same name apart from --strip and the extension'),
     ]:
         assert run(**arguments) == 2
         assert expected in capsys.readouterr().err
     assert run('--step', '0') == 2
     Path('in/a.jpg').unlink()
     assert run() == 0 and run('--crop-size', '12') == 2
-    assert 'images more than those of in cut like this' in capsys.readouterr().err
+    assert 'images that do not come from in with these settings' in capsys.readouterr().err

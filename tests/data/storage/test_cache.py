@@ -201,7 +201,7 @@ def test_no_disk_is_filled(folders, monkeypatch):
     monkeypatch.setattr(cache_module.shutil, 'disk_usage', lambda path: usage)
     dataset = crops(folders, cache='disk')
     (problem,) = dataset.check()
-    assert 'BicubicImageDataset: `cache: disk` takes 3.54e-05 GB, and 2e-05 GB can be used in' in problem
+    assert 'BicubicImageDataset: `cache: disk` needs 3.54e-05 GB, but only 2e-05 GB can be used in' in problem
     assert 'set cache_dir to a folder on another disk, or use `cache: none`' in problem
     with pytest.raises(UserError, match='cache: disk` takes'):
         dataset.open()
@@ -228,13 +228,13 @@ def test_the_size_is_told_before(folders, caplog):
 
 def test_more_than_the_memory_holds(folders, monkeypatch):
     monkeypatch.setattr(cache_module.os, 'sysconf', lambda name: 100)
-    with pytest.raises(UserError, match='`cache: ram` takes 3.54e-05 GB, and the machine has 1e-05 GB; use `cache: d'):
+    with pytest.raises(UserError, match='`cache: ram` needs 3.54e-05 GB, but the machine has 1e-05 GB; use `cache: d'):
         crops(folders, cache='ram').open()
 
 
 def test_a_folder_that_cannot_be_written(folders):
     (folders / 'cache').write_text('')
-    with pytest.raises(UserError, match='cache: the decode cache cannot be kept there .*; set cache_dir'):
+    with pytest.raises(UserError, match='cache: the decode cache cannot be written there .*; set cache_dir'):
         crops(folders, cache='disk').open()
 
 

@@ -59,7 +59,7 @@ def test_damaged_entries_are_named(folders, as_lmdb):
     assert f'{root}/0.png: this cannot be read as an image' in empty
     assert f'{root}/1.png: the file is not an 8- or 16-bit image, or is damaged or truncated' in cut
     assert f'{root}/2.png: this cannot be read as an image' in text
-    assert f'{root}/3.png: the LMDB lists this image but does not contain it; make it anew' in gone
+    assert f'{root}/3.png: the LMDB lists this image but does not contain it; recreate it' in gone
     for n in range(4):
         with pytest.raises(UserError, match=f'{n}.png: the (file|LMDB)'):
             dataset[n]
@@ -68,14 +68,14 @@ def test_damaged_entries_are_named(folders, as_lmdb):
 
 def test_damaged_lmdbs(folders, lmdbs, tmp_path):
     root = lmdbs[0]
-    with pytest.raises(UserError, match='hr: with `io_backend: .*` the folder is called X.lmdb'):
+    with pytest.raises(UserError, match='hr: with `io_backend: .*` the folder must be named X.lmdb'):
         paired(folders / 'hr', folders / 'lr', io_backend=LMDB)
     with pytest.raises(UserError, match='no.lmdb: data.mdb and meta_info.txt not found'):
         paired(tmp_path / 'no.lmdb', lmdbs[1], io_backend=LMDB)
     dataset = paired(*lmdbs, io_backend=LMDB)
     content = (root / 'data.mdb').read_bytes()
     (root / 'data.mdb').write_bytes(content[: len(content) // 2 // 4096 * 4096])
-    assert any('hr.lmdb: data.mdb is cut off; make it anew' in problem for problem in dataset.check())
+    assert any('hr.lmdb: data.mdb is truncated; recreate it' in problem for problem in dataset.check())
     (root / 'data.mdb').write_bytes(b'hello')
     assert any('hr.lmdb/0.png: the LMDB is damaged' in problem for problem in dataset.check())
 
@@ -84,4 +84,4 @@ def test_without_the_package(lmdbs, monkeypatch):
     lmdb.close()
     monkeypatch.setitem(sys.modules, 'lmdb', None)
     (problem,) = paired(*lmdbs, io_backend=LMDB).check()
-    assert problem == "io_backend lmdb: the package lmdb is not installed; pip install -e '.[lmdb]'"
+    assert problem == "io_backend lmdb: the package lmdb is not installed; pip install 'aesop-sr[lmdb]'"
