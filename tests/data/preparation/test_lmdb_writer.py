@@ -147,7 +147,7 @@ def test_a_name_that_no_list_can_hold_is_told(capsys):
         save_image(f'in/{name}.png', image(1))
     assert run() == 2
     said = capsys.readouterr().err
-    assert 'in/ space.png: meta_info.txt cannot hold' in said and 'lines.png: meta_info.txt cannot hold' in said
+    assert 'in/ space.png: meta_info.txt cannot contain' in said and 'lines.png: meta_info.txt cannot contain' in said
 
 
 def test_a_full_disk_is_told(monkeypatch, capsys):

@@ -203,9 +203,9 @@ def test_no_disk_is_filled(folders, monkeypatch):
     (problem,) = dataset.check()
     assert 'BicubicImageDataset: `cache: disk` needs 3.54e-05 GB, but only 2e-05 GB can be used in' in problem
     assert 'set cache_dir to a folder on another disk, or use `cache: none`' in problem
-    with pytest.raises(UserError, match='cache: disk` takes'):
+    with pytest.raises(UserError, match='cache: disk` needs'):
         dataset.open()
-    with pytest.raises(UserError, match='cache: disk` takes'):  # the headers told too little
+    with pytest.raises(UserError, match='cache: disk` needs'):  # the headers told too little
         DiskCache('set', folders / 'cache', ['hr'], stamps(folders / 'hr')).build(read_image, 10)
     assert {path.suffix for path in (folders / 'cache').iterdir()} == {'.lock'}
     usage.free *= 2
