@@ -36,6 +36,7 @@ from aesop.registry import (
 )
 
 GIVEN_BY_THE_RUN = ('scale', 'seed')
+MAY_BE_ZERO = 'num_block', 'nb', 'margin'  # although their defaults are positive
 LARGEST = 100_000  # of an argument that is a number of channels, layers or pixels
 
 
@@ -159,7 +160,7 @@ def _check(
 def _check_size(key: Key, value: Any, part: Any, default: Any) -> Iterator[Problem]:
     """Channels, depths, scales, borders: a number that is positive by default cannot be turned off by 0."""
     if type(value) is type(default) is int and is_ours(part):
-        least = 1 if default > 0 and key[-1] not in ('num_block', 'nb') else 0
+        least = 1 if default > 0 and key[-1] not in MAY_BE_ZERO else 0
         if value < least:
             yield key, f'must be at least {least}, not {value}'
         if value > LARGEST:

@@ -109,7 +109,7 @@ def test_keys_that_do_not_fit_are_all_told(folders):
         'crop_size 38 is not a multiple of scale 4',
         'kernel_list: unknown kernel "plato_iso". Did you mean "plateau_iso"?',
         'kernel_prob must have one probability for each kind in kernel_list',
-        'kernel_prob2 must give each kind in kernel_list2 its probability',
+        'kernel_prob2 must have one probability for each kind in kernel_list2',
         'blur_kernel_size is 20; set it to an odd number of at least 7',
         'betag_range2 is [4, 0.5]; set it to [low, high], both above 0',
         'remove mean, std and color',

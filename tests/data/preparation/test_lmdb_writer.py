@@ -153,4 +153,4 @@ def test_a_name_that_no_list_can_hold_is_told(capsys):
 def test_a_full_disk_is_told(monkeypatch, capsys):
     monkeypatch.setattr(lmdb_writer, 'BATCH', 2**60)
     assert run() == 2
-    assert 'out.lmdb.part: No space left on device; make room' in capsys.readouterr().err
+    assert 'out.lmdb.part: No space left on device; free some space on that disk' in capsys.readouterr().err
