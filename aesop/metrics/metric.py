@@ -85,7 +85,7 @@ class Metric(nn.Module):
             own = {p.name: p for p in list(inspect.signature(cls.__init__).parameters.values())[1:]}
             if any(p.kind is p.VAR_KEYWORD for p in own.values()):
                 own = {name: p for name, p in own.items() if p.kind is not p.VAR_KEYWORD}
-                inherited = inspect.signature(cls.__base__).parameters.items()
+                inherited = inspect.signature(cls.__bases__[0]).parameters.items()
                 own |= {name: p.replace(kind=p.KEYWORD_ONLY) for name, p in inherited if name not in own}
             cls.__signature__ = inspect.Signature(list(own.values()))
 
