@@ -96,7 +96,7 @@ LOADER = (
 )  # stay outside of what is wrapped
 AUGMENTATIONS = ('mixup', 'cutmix', 'resizemix', 'cutblur')
 DROPPED = {  # keys that need nothing here, and why
-    'dist_params': 'the launcher says how processes meet',
+    'dist_params': 'the launcher (torchrun) sets up the process group',
     'datasets.*.prefetch_mode': 'batches are always fetched ahead',
     'datasets.*.num_prefetch_queue': 'batches are always fetched ahead',
     'datasets.*.phase': 'told by the name of the data set',

@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 # Keys that mean nothing here (`*` is any name): accepted, dropped and named in one log line.
 IGNORED = {
     'dist_params.backend': 'the device says how processes talk',
-    'dist_params.port': 'the launcher says where processes meet',
+    'dist_params.port': 'the launcher (torchrun) sets it',
     'val.pbar': 'there is a progress bar where there is a terminal',
     'val.use_pbar': 'there is a progress bar where there is a terminal',
     'datasets.*.prefetch_mode': 'batches are always fetched ahead',

@@ -1,4 +1,4 @@
-"""From folder to folder: images are read and written by threads, while the network works on others."""
+"""Upscales folders: threads read and write images while the network processes others."""
 
 import errno
 import logging
@@ -26,10 +26,10 @@ from aesop.upscale.colour import CORRECTIONS
 from aesop.upscale.photo import FORMATS, Photo, levels, read_photo, write_bands, write_photo
 from aesop.utils.images import EXTENSIONS, image_size, list_images
 
-THREADS = 2  # for reading, and as many for writing
-AHEAD = 4  # images read before they are needed; results wait for their thread alone, since they are large
+THREADS = 2  # for reading, and the same number for writing
+AHEAD = 4  # images read in advance; at most THREADS results wait to be written, because they are large
 
-LARGE = 2**24  # pixels of a result above which a PNG is written while it is computed
+LARGE = 2**24  # pixels of a result above which a PNG is written band by band while it is computed
 
 T = TypeVar('T')
 
@@ -43,7 +43,7 @@ class Job:
 
 @dataclass
 class Outcome:
-    """What has become of the jobs. `problems`: a sentence for each image that could not be upscaled."""
+    """Numbers of images upscaled and skipped, and a sentence for each image that could not be upscaled."""
 
     done: int = 0
     skipped: int = 0
@@ -51,28 +51,28 @@ class Outcome:
 
 
 def beside(source: Path, scale: int, form: str) -> Path:
-    """Where results go by default: `photo_x4.png` beside `photo.jpg`, the folder `photos_x4` beside `photos`."""
+    """The default output path: `photo_x4.png` beside `photo.jpg`, the folder `photos_x4` beside `photos`."""
     source = source.resolve() if source.name in ('', '..') else source
     name = source.name if source.is_dir() else source.stem
     return source.with_name(f'{name}_x{scale}{"" if source.is_dir() else form}')
 
 
 def find_jobs(source: Path, output: Path, suffix: str, form: str | None, overwrite: bool) -> tuple[list[Job], Outcome]:
-    """What there is to do, and what has already become of the rest: results that exist, images that cannot be used.
+    """The images to upscale, and an outcome that counts existing results and lists unusable images.
 
     Args:
-        source: an image, or a folder, whose sub-folders are looked into too.
-        output: a folder, whose sub-folders will be those of `source`; for one image a file where it ends like one.
-        suffix: follows the names.
-        form: end of the names, e.g. `.jpg`; None: `.png`.
-        overwrite: make results anew that exist.
+        source: an image, or a folder, which is searched recursively.
+        output: a folder, which gets the sub-folders of `source`; for one image also a file, by its extension.
+        suffix: appended to the names.
+        form: extension of the results, e.g. `.jpg`; None: `.png`.
+        overwrite: replace existing results.
 
     Raises:
-        UserError: there is no image, or the results would lie among the images.
+        UserError: no image found, or the results would be written among the images.
     """
     outcome, jobs, sources = Outcome(), [], {}
     if form and output.suffix.lower() in FORMATS and FORMATS[form] != FORMATS[output.suffix.lower()]:
-        raise UserError(f'{output} ends in another way than --format {form[1:]}: leave one of them away')
+        raise UserError(f'{output}: its extension contradicts --format {form[1:]}; remove one of them')
     for image, target in _pairs(source, output, suffix, form or '.png'):
         first = sources.setdefault(target, image)
         if first is not image:
@@ -107,23 +107,23 @@ def _pairs(source: Path, output: Path, suffix: str, form: str) -> Iterator[tuple
         raise UserError(f'{output} holds the images themselves: name another folder with -o')
     images = [path for path in list_images(source) if output.resolve() not in path.resolve().parents]
     if not images:
-        raise UserError(f'{source}: all images there are results, in {output}')
+        raise UserError(f'{source} contains no images other than the results in {output}')
     for image in images:
         name = image.relative_to(source)
         yield image, output / name.with_name(f'{image.stem}{suffix}{form}')
 
 
 class Upscaler:
-    """A network, ready for images of any size.
+    """A network that is ready to upscale images of any size.
 
     Args:
         net: from `load_generator`.
         runtime: device, precision, compilation.
-        tile: side of a tile in pixels; None: whole images, as long as the memory suffices.
+        tile: side of a tile in pixels; None: whole images, unless memory runs out.
         overlap: pixels around a tile.
-        batch: tiles, or whole images, of equal size that the network gets at a time.
-        colour: see `aesop.upscale.colour.CORRECTIONS`; None: as the network makes them.
-        blend: pixels in which neighbouring tiles fade into each other.
+        batch: number of tiles, or of whole images of equal size, in a forward pass.
+        colour: see `aesop.upscale.colour.CORRECTIONS`; None: no correction.
+        blend: width in pixels over which neighbouring tiles are cross-faded.
     """
 
     def __init__(
@@ -151,7 +151,7 @@ class Upscaler:
 
     @torch.inference_mode()
     def __call__(self, photos: list[Photo]) -> Tensor:
-        """(N, 3, scale * h, scale * w) on the device, of photos of equal size; on a GPU maybe still computed."""
+        """(N, 3, scale * h, scale * w) on the device, of photos of equal size; a GPU may still be computing it."""
         lq = self._runtime.to_device(torch.stack([photo.image() for photo in photos]))
         sr = self.predict(lq)
         return self._correct(sr, lq) if self._correct else sr
@@ -160,7 +160,7 @@ class Upscaler:
     def bands(self, photo: Photo, suffix: str) -> Iterator[Tensor]:
         """The `levels` of the result from top to bottom, (C, rows, scale * w) on the device at a time.
 
-        Neither the result nor floating-point numbers of the photo are ever whole in memory.
+        Neither the whole result nor a floating-point copy of the whole photo is held in memory.
 
         Raises:
             UserError: a number is not finite.
@@ -175,7 +175,7 @@ class Upscaler:
         top = 0
         while top < height:
             tile, overlap = self.predict.tile or max(height, width), self.predict.overlap
-            rows = min(max(tile - 2 * overlap, self._step), height - top)  # seen with what is around them: one tile
+            rows = min(max(tile - 2 * overlap, self._step), height - top)  # with the overlap around them: one tile
             seen = around(top, rows, overlap, height)
             lq = self._runtime.to_device(photo.image(slice(seen.start, seen.stop))[None])
             first = self.scale * (top - seen.start)
@@ -183,11 +183,11 @@ class Upscaler:
             top += rows
 
     def is_large(self, photo: Photo) -> bool:
-        """Whether the result is better not held in memory."""
+        """Whether the result should be written in bands rather than held in memory."""
         return not self._whole_results and bool(self.predict.tile) and self.scale**2 * math.prod(photo.size) > LARGE
 
     def groups(self, photos: Iterable[Photo]) -> Iterator[list[Photo]]:
-        """Photos in order; those of equal size that follow each other together, if they are no larger than a tile."""
+        """Photos in order; consecutive ones of equal size form a batch, unless they are larger than a tile."""
         group: list[Photo] = []
         for photo in photos:
             if group and photo.size != group[0].size:
@@ -203,10 +203,10 @@ class Upscaler:
 
 
 def run(upscaler: Upscaler, jobs: list[Job], outcome: Outcome, quality: int) -> None:
-    """Upscales all images that can be; what becomes of each is added to `outcome`.
+    """Upscales all images that are usable and adds the result of each to `outcome`.
 
     Raises:
-        UserError: no more results can be written (the disk is full), or memory ran out.
+        UserError: the disk is full, or memory ran out.
     """
     pixels = {job.source: job.pixels for job in jobs}
     targets = {job.source: job.target for job in jobs}
@@ -233,11 +233,11 @@ def run(upscaler: Upscaler, jobs: list[Job], outcome: Outcome, quality: int) -> 
                         result = levels_of(sr, photo, target.suffix)
                         results.submit(targets[photo.path], photo, _write, result, quality)
                 finished += sum(pixels[photo.path] for photo in group)
-                bar.update(finished - bar.n)  # tiles are counted already, some twice if memory ran out
+                bar.update(finished - bar.n)  # tiles have been counted, some twice if memory ran out
         except BaseException:
             readers.shutdown(wait=False, cancel_futures=True)
             raise
-        finally:  # what is computed is written
+        finally:  # writes what has been computed
             results.settle(0)
 
 
@@ -257,14 +257,14 @@ def _readable(photos: Iterable[Photo | UserError], outcome: Outcome) -> Iterator
 
 
 class _Results:
-    """Results on their way to their files, THREADS at a time; what becomes of each is added to `outcome`."""
+    """Results that are being written, at most THREADS at a time; the outcome of each is added to `outcome`."""
 
     def __init__(self, writers: ThreadPoolExecutor, outcome: Outcome) -> None:
         self._writers, self._outcome = writers, outcome
         self._writing: deque[tuple[Path, Path, Future]] = deque()
 
     def submit(self, target: Path, photo: Photo, write: Callable[..., None], *args: Any) -> None:
-        """Has `write(target, photo, *args)` done by a thread, as soon as there is one for it."""
+        """Calls `write(target, photo, *args)` in a thread; waits until one is free."""
         self.settle(THREADS - 1)
         self._writing.append((target, photo.path, self._writers.submit(write, target, photo, *args)))
 
@@ -295,9 +295,9 @@ def _write_large(target: Path, photo: Photo, scale: int, bands: 'Bands') -> None
 
 
 def levels_of(sr: Tensor, photo: Photo, suffix: str) -> Callable[[], np.ndarray]:
-    """What gives `levels` on the CPU, to be called by the thread that writes.
+    """A function that returns `levels` on the CPU, to be called by the writing thread.
 
-    On a GPU they are made there and copied, a quarter of the bytes, while the network works on.
+    On a GPU they are computed there and copied, a quarter of the bytes, while the network continues.
 
     Raises (when called): UserError: a number is not finite.
     """
@@ -323,16 +323,16 @@ def not_finite(photo: Photo) -> UserError:
 
 
 class Bands:
-    """Parts of an image on their way from the network to the thread that writes them; one may wait."""
+    """Passes bands of an image from the network to the thread that writes them; at most one waits."""
 
     def __init__(self) -> None:
         self._queue: Queue[np.ndarray | BaseException | None] = Queue(1)
         self._abandoned = Event()
 
     def feed(self, bands: Iterable[Tensor]) -> None:
-        """Hands over (C, rows, W) each as (rows, W, C) until there are no more, or nobody wants them any more.
+        """Passes on each (C, rows, W) as (rows, W, C), until there are no more or the reader has given up.
 
-        A UserError is raised where they are taken.
+        A UserError is raised in the reader.
         """
         try:
             for band in bands:
@@ -343,7 +343,7 @@ class Bands:
         except UserError as error:
             self._put(error)
         except BaseException:
-            self._put(UserError('the image was not computed to its end'))
+            self._put(UserError('the image was not computed completely'))
             raise
 
     def _put(self, band: np.ndarray | BaseException | None) -> None:
@@ -365,7 +365,7 @@ class Bands:
 
 
 def _ahead(pool: ThreadPoolExecutor, function: Callable[[Any], T], items: Iterable[Any]) -> Iterator[T]:
-    """function(item) for each item, in order, computed AHEAD of need."""
+    """function(item) for each item, in order, computed up to AHEAD items in advance."""
     rest = iter(items)
     waiting = deque(pool.submit(function, item) for item in islice(rest, AHEAD))
     while waiting:

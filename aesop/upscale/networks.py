@@ -1,4 +1,4 @@
-"""Which network weights are of, told by the names and sizes of their tensors."""
+"""Builds the network that a weights file belongs to, detected from the names and sizes of its tensors."""
 
 import logging
 import math
@@ -25,27 +25,27 @@ SHIPPED = 'aesop_x4'  # the network of the package, by name
 
 
 def load_generator(weights: str | Path, arch: str | None = None, key: str | None = None) -> Any:
-    """The network that the weights are of, with them, for prediction alone; see `recognise`."""
+    """The network of a weights file with its weights, for prediction only; see `recognise`."""
     return recognise(weights, arch, key)[0]
 
 
 def recognise(weights: str | Path, arch: str | None = None, key: str | None = None) -> tuple[Any, Block]:
-    """The network that the weights are of, with them, for prediction alone; and its block.
+    """The network of a weights file with its weights, for prediction only, and its block.
 
     Args:
-        weights: a file, a name in `weights.yml`, or `hf://owner/repository[/file]`. Where it lies in the folder of a
-            run of aesop, the run's `options.yml` says what the network is; else the header of a safetensors file, the
-            package spandrel where that is installed, or its tensors do.
-        arch: block of the network, as YAML, which says it instead.
-        key: entry of the file; None: `params_ema` where there is one, else `params`, which the log tells.
+        weights: a file, a name in `weights.yml`, or `hf://owner/repository[/file]`. The network is taken from the
+            run's `options.yml` if the file is in the folder of a run; otherwise from the header of a safetensors file,
+            from the package spandrel if it is installed, or from the tensors.
+        arch: block of the network, as YAML, used instead.
+        key: entry of the file; None: `params_ema` if it exists, else `params`; logged.
 
     Raises:
-        UserError: the file cannot be read, has no entry `key`, is of no known network, or of none for RGB images.
+        UserError: the file cannot be read or has no entry `key`, or its network is unknown or not for RGB images.
     """
     path = find_weights(weights)
     state, used = read_weights(path, key or 'params_ema')
     if key and used != key:
-        raise UserError(f'{path} has no `{key}`: leave --key away, or correct it')
+        raise UserError(f'{path} has no `{key}`: remove --key, or correct it')
     options = path.resolve().parent.parent / 'options.yml'
     if arch:
         block, source = load_options({}, [f'network_g={arch}']).network_g, '--arch'
@@ -65,19 +65,19 @@ def recognise(weights: str | Path, arch: str | None = None, key: str | None = No
             f'{path}: this {block["type"]} does not make an RGB image of an RGB image, at a scale of its own; name the '
             'weights of a super-resolution network'
         )
-    logger.info('%s: %s, x%d; told by %s', path, block['type'], net.scale, source)
+    logger.info('%s: %s, x%d; detected from %s', path, block['type'], net.scale, source)
     return net, block
 
 
 def whole(path: Path, key: str | None) -> StateDict:
-    """The entry of a file with the buffers that `read_weights` leaves out, which spandrel looks at."""
+    """The entry of a file including the buffers that `read_weights` drops, which spandrel needs."""
     found = load(path)
     return found.get(key, found)
 
 
 @torch.inference_mode()
 def _upscales(net: Any) -> bool:
-    """Whether an RGB image comes out larger by `scale`, tried out."""
+    """Whether the network turns an RGB image into one larger by `scale`, by trying it."""
     side = getattr(net, 'img_size', None) or 8
     try:
         output = net(torch.zeros(1, 3, side, side))
@@ -91,7 +91,7 @@ def detect(state: StateDict, path: str | Path) -> Block:
     """The block of the network that has these tensors (as `read_weights` gives them).
 
     Raises:
-        UserError: it is none that is known, or one that these tensors do not tell all of.
+        UserError: the network is unknown, or cannot be described completely from its tensors.
     """
     if any(name.startswith('encoder.') for name in state):
         raise UserError(f'{path}: an auto-encoder does not upscale; name the weights of a super-resolution network')

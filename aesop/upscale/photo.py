@@ -1,4 +1,4 @@
-"""Images with all that belongs to them: alpha, 16 bits, colour profile (ICC), EXIF."""
+"""Image files with their alpha channel, 16 bits, colour profile (ICC) and EXIF."""
 
 import logging
 from collections.abc import Iterable
@@ -24,22 +24,22 @@ logger = logging.getLogger(__name__)
 
 FORMATS = {'.png': 'PNG', '.jpg': 'JPEG', '.jpeg': 'JPEG', '.webp': 'WEBP'}
 GREY = ('1', 'L', 'LA', 'La', 'I', 'I;16', 'I;16B')  # Pillow's modes
-ORIENTATION, DETAILS = 0x0112, 0x8769  # the tag, and the second part of EXIF
-INTERPOLATED = 4  # rows of alpha on each side of a band, more than bicubic interpolation looks at
-PIXELS = (0xA002, 0xA003)  # width and height, in the second part
-# Tags by which a TIFF file says how its own pixels are stored.
+ORIENTATION, DETAILS = 0x0112, 0x8769  # the tag, and the sub-directory of EXIF
+INTERPOLATED = 4  # rows of alpha around a band, more than bicubic interpolation needs
+PIXELS = (0xA002, 0xA003)  # width and height, in the sub-directory
+# TIFF tags that describe how the pixels of the file are stored.
 STORAGE = (256, 257, 258, 259, 262, 266, 273, 277, 278, 279, 284, 317, 320, 322, 323, 324, 325, 330, 338, 339, 34675)
 
 
 @dataclass
 class Photo:
-    """An image file's content, turned upright.
+    """The content of an image file, rotated upright.
 
     Attributes:
         colours: (h, w, 3) RGB, uint8 or uint16.
-        alpha: (h, w, 1), uint8 or uint16, where there is one.
-        grey: the file holds one channel of colour.
-        icc, exif: the blocks as a file holds them; in `exif` what the size or the orientation says is left out.
+        alpha: (h, w, 1), uint8 or uint16, or None.
+        grey: the file has a single colour channel.
+        icc, exif: the blocks as stored in a file; `exif` without tags of size and orientation.
     """
 
     path: Path
@@ -60,7 +60,7 @@ class Photo:
 
 
 def read_photo(path: Path) -> Photo:
-    """Raises: UserError: it cannot be read as an image (see `images.read_image`)."""
+    """Raises UserError if the file cannot be read as an image (see `images.read_image`)."""
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -80,17 +80,19 @@ def read_photo(path: Path) -> Photo:
     except (Image.DecompressionBombError, OSError, ValueError, SyntaxError) as error:
         raise UserError(f'{path}: it cannot be read ({error})') from error
     if alpha is not None and alpha.shape[:2] != colours.shape[:2]:
-        raise UserError(f'{path}: its alpha is turned in another way than its colours; save it anew, upright')
+        raise UserError(
+            f'{path}: its alpha channel and its colours have different orientations; save it again, upright'
+        )
     return Photo(path, colours, alpha, grey, icc, exif)
 
 
 def _alpha_16(data: bytes, header: Image.Image) -> np.ndarray | None:
-    """(h, w, 1), upright; None for one transparent level of grey, which OpenCV does not tell."""
+    """(h, w, 1), upright; None for a transparent level of grey, which OpenCV does not return."""
     stored = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if stored is None or stored.ndim == 2 or stored.shape[2] != 4:
         return None
     plane: Image.Image = Image.fromarray(np.ascontiguousarray(stored[..., 3]))
-    if header.format != 'TIFF':  # OpenCV has turned that
+    if header.format != 'TIFF':  # OpenCV has rotated that
         plane.getexif()[ORIENTATION] = _orientation(header)
         plane = ImageOps.exif_transpose(plane)
     return np.asarray(plane)[..., None].astype(np.uint16)
@@ -101,11 +103,11 @@ def _orientation(header: Image.Image) -> int:
 
 
 def _has_exif(header: Image.Image) -> bool:
-    return header.format != 'PNG' or 'exif' in header.info  # else Pillow decodes the whole PNG to find none
+    return header.format != 'PNG' or 'exif' in header.info  # otherwise Pillow decodes the whole PNG to look for it
 
 
 def _exif(header: Image.Image, path: Path) -> bytes | None:
-    """EXIF for an upright image of any size; the thumbnail is left out."""
+    """EXIF for an upright image of any size, without the thumbnail."""
     if not _has_exif(header):
         return None
     try:
@@ -115,15 +117,15 @@ def _exif(header: Image.Image, path: Path) -> bytes | None:
         for tag in PIXELS:
             exif.get_ifd(DETAILS).pop(tag, None)
         return exif.tobytes() if exif or exif.get_ifd(DETAILS) else None
-    except Exception as error:  # cameras write what no standard knows, and Pillow fails on it in many ways
+    except Exception as error:  # cameras write nonstandard EXIF, on which Pillow fails in many ways
         logger.warning('%s: its EXIF cannot be kept (%s)', path, error)
         return None
 
 
 def levels(sr: Tensor, photo: Photo, suffix: str) -> Tensor:
-    """What a file that ends in `suffix` holds of a result: (..., 3, H, W) in [0, 1] -> (..., C, H, W) integers.
+    """The values to store in a file with the extension `suffix`: (..., 3, H, W) in [0, 1] -> (..., C, H, W) integers.
 
-    16 bits are kept in PNG alone. Of a grey image's three channels the mean is kept, but in WebP, which has no grey.
+    Only PNG keeps 16 bits. Results of grey images are averaged to one channel, except in WebP, which has no grey.
     """
     kind = FORMATS[suffix.lower()]
     if photo.grey and kind != 'WEBP':
@@ -133,9 +135,9 @@ def levels(sr: Tensor, photo: Photo, suffix: str) -> Tensor:
 
 
 def write_photo(path: Path, photo: Photo, pixels: np.ndarray, quality: int) -> None:
-    """Writes a result with what belongs to `photo`; at any instant `path` is the whole file or not there.
+    """Writes a result with the alpha and metadata of `photo`; `path` is replaced atomically.
 
-    Alpha is kept in all but JPEG, enlarged by bicubic interpolation: a network would invent texture in it.
+    Alpha is kept except in JPEG; it is enlarged by bicubic interpolation, since a network would invent texture in it.
 
     Args:
         path: ends in one of FORMATS.
@@ -143,7 +145,7 @@ def write_photo(path: Path, photo: Photo, pixels: np.ndarray, quality: int) -> N
         quality: of JPEG and WebP, 1 to 100.
 
     Raises:
-        UserError: the format does not take an image of this size.
+        UserError: the format does not support images of this size.
         OSError: the disk is full, there is no permission, ...
     """
     kind = FORMATS[path.suffix.lower()]
@@ -155,17 +157,17 @@ def write_photo(path: Path, photo: Photo, pixels: np.ndarray, quality: int) -> N
         alpha = _alpha_rows(photo.alpha, len(pixels) // photo.size[0], 0, len(pixels), np.uint8)
         pixels = np.concatenate((pixels, alpha), axis=2)
     elif photo.alpha is not None:
-        logger.warning('%s: JPEG holds no alpha', path)
+        logger.warning('%s: JPEG has no alpha channel; it is dropped', path)
     data = _encoded(pixels, kind, quality, icc, photo.exif, path)
     with atomic(path, durable=False) as aside:
         aside.write_bytes(data)
 
 
 def write_bands(path: Path, photo: Photo, scale: int, bands: Iterable[np.ndarray]) -> None:
-    """`write_photo` of a PNG whose pixels come from top to bottom, some rows at a time: memory is that of a band."""
+    """`write_photo` for a PNG whose pixels come in bands from top to bottom; only one band is held in memory."""
     height, width = (scale * side for side in photo.size)
     if max(height, width) > LARGEST:
-        raise UserError(f'{path}: PNG does not take an image of {width}x{height} pixels; upscale parts of it')
+        raise UserError(f'{path}: PNG does not support images of {width}x{height} pixels; upscale it in parts')
     writer, done = None, 0
     with atomic(path, durable=False) as aside, open(aside, 'wb') as file:
         for pixels in bands:
@@ -183,7 +185,7 @@ def write_bands(path: Path, photo: Photo, scale: int, bands: Iterable[np.ndarray
 
 
 def _alpha_rows(alpha: np.ndarray, scale: int, top: int, bottom: int, dtype: Any) -> np.ndarray:
-    """Rows `top` to `bottom` of the enlarged alpha, (rows, W, 1); interpolation sees a few more of the photo's."""
+    """Rows `top` to `bottom` of the enlarged alpha, (rows, W, 1); interpolation reads a few more rows of the photo."""
     seen = around(top // scale, -(-bottom // scale) - top // scale, INTERPOLATED, len(alpha))
     rows = imresize(to_tensor(alpha[seen.start : seen.stop]), scale)
     rows = rows[:, top - scale * seen.start : bottom - scale * seen.start]
@@ -191,9 +193,9 @@ def _alpha_rows(alpha: np.ndarray, scale: int, top: int, bottom: int, dtype: Any
 
 
 def _profile(photo: Photo, channels: int, path: Path) -> bytes | None:
-    """The ICC profile, where it is for images with this many colour channels."""
+    """The ICC profile, if it is for images with this many colour channels."""
     if photo.icc and not _fits(photo.icc, channels):
-        logger.warning('%s: its ICC profile is for other colours than %s, and is left out', photo.path, path.name)
+        logger.warning('%s: its ICC profile does not fit the colours of %s and is left out', photo.path, path.name)
         return None
     return photo.icc
 
@@ -206,13 +208,13 @@ def _fits(icc: bytes | None, channels: int) -> bool:
 def _encoded(
     array: np.ndarray, kind: str, quality: int, icc: bytes | None, exif: bytes | None, path: Path
 ) -> memoryview:
-    """HWC uint8 of 1 (grey), 2 (and alpha), 3 or 4 channels as a file's content."""
+    """HWC uint8 of 1 (grey), 2 (and alpha), 3 or 4 channels encoded as a file."""
     options = {'icc_profile': icc, 'exif': exif or b''}
     options |= {'compress_level': 3} if kind == 'PNG' else {'quality': quality}
     options |= {'subsampling': 0} if kind == 'JPEG' else {}
     file = BytesIO()
     try:
         Image.fromarray(array[..., 0] if array.shape[2] == 1 else array).save(file, kind, **options)
-    except (OSError, ValueError) as error:  # a side that the format does not know
-        raise UserError(f'{path}: {kind} does not take this image ({error}); try --format png') from error
+    except (OSError, ValueError) as error:  # a side that the format does not support
+        raise UserError(f'{path}: {kind} does not support this image ({error}); try --format png') from error
     return file.getbuffer()

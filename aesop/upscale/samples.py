@@ -1,4 +1,4 @@
-"""Several solutions of each image, by a network that has them: with references, and noise from a seed."""
+"""Several solutions of each image, for networks that have them: from references and seeded noise."""
 
 import logging
 import zlib
@@ -23,16 +23,16 @@ logger = logging.getLogger(__name__)
 
 
 def several(net: nn.Module, ref: Path | None, samples: int, seed: int | None) -> bool:
-    """Whether `Sampler` is what upscales with this network.
+    """Whether this network is run by `Sampler`.
 
     Raises:
-        UserError: solutions or references are asked for, and the network has one solution alone.
+        UserError: solutions or references are requested, but the network has a single solution.
     """
     if hasattr(net, 'noise_shape'):
         return True
     for flag, given in (('--ref', ref), ('--samples', samples > 1), ('--seed', seed is not None)):
         if given:
-            raise UserError(f'{flag}: {type(net).__name__} has one solution for an image; leave {flag} away')
+            raise UserError(f'{flag}: {type(net).__name__} has one solution per image; remove {flag}')
     return False
 
 
@@ -40,17 +40,17 @@ class Sampler:
     """Solutions of a network by number; solution k of an image depends on the seed and the image's name.
 
     Args:
-        net: takes `lq` and, as its class says, `ref` and `noise`.
+        net: takes `lq` and, if listed in its `inputs`, `ref` and `noise`.
         ref: a reference image or a folder of them; None: the image is its own reference.
         samples: solutions of each image.
-        seed: of references and noise; None: 0 for several solutions, and no noise, the network's mean, for one.
+        seed: seed of references and noise; None: 0 for several solutions; a single one is the mean, without noise.
     """
 
     def __init__(self, net: Any, runtime: Precision, ref: Path | None, samples: int, seed: int | None) -> None:
         if ref is not None and 'ref' not in net.inputs:
-            raise UserError(f'--ref: {type(net).__name__} takes no reference; leave it away')
+            raise UserError(f'--ref: {type(net).__name__} takes no reference; remove --ref')
         if ref is not None and not ref.exists():
-            raise UserError(f'--ref: there is no file or folder {ref}')
+            raise UserError(f'--ref: file or folder {ref} not found')
         self.samples, self._seed = samples, seed or 0
         self._draws = samples > 1 or seed is not None
         self._references = None if ref is None else References(ref, SIDE, self._seed)
@@ -62,7 +62,7 @@ class Sampler:
 
     @torch.inference_mode()
     def __call__(self, lq: Tensor, n: int, k: int) -> Tensor:
-        """(3, h, w) -> (3, scale * h, scale * w) on the CPU: solution k of the image that is number n."""
+        """(3, h, w) -> (3, scale * h, scale * w) on the CPU: solution k of image number n."""
         inputs = {'lq': lq}
         if self._references:
             inputs['ref'] = to_tensor(self._references.read(self._references.path(n, k)))
@@ -76,14 +76,14 @@ class Sampler:
 
 
 def sample_name(target: Path, k: int) -> Path:
-    """name.png -> name_sample00003.png, as the challenge on the SR space names its files."""
+    """name.png -> name_sample00003.png, the file names of the NTIRE challenge on the SR space."""
     return target.with_name(f'{target.stem}_sample{k:05}{target.suffix}')
 
 
 def run(sampler: Sampler, jobs: list[Job], outcome: Outcome, quality: int, overwrite: bool) -> None:
-    """Writes the solutions of each image; what becomes of each image is added to `outcome`."""
+    """Writes the solutions of each image and adds the result of each image to `outcome`."""
     for job in tqdm(jobs, unit='image', disable=None):
-        n = zlib.crc32(job.target.stem.encode())  # of the name alone, whatever else is done
+        n = zlib.crc32(job.target.stem.encode())  # from the name only, so that other images do not change it
         count = sampler.samples
         targets = [job.target if count == 1 else sample_name(job.target, k) for k in range(count)]
         missing = [k for k, target in enumerate(targets) if overwrite or not target.exists()]

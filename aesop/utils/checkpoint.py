@@ -166,7 +166,7 @@ def read_weights(path: str | Path, key: str | None = 'params') -> tuple[StateDic
     if found is None:
         raise UserError(f'{path} has no network weights: neither `{key}` nor params, params_ema, net_g or generator')
     taken = f'`{used}`' if used else 'the bare state dict'
-    logger.info('%s: taking %s%s', path, taken, '' if used == key else f', it has no `{key}`')
+    logger.info('%s: using %s%s', path, taken, '' if used == key else f', it has no `{key}`')
     return {_clean(name): tensor for name, tensor in found.items() if not _computed(name)}, used
 
 

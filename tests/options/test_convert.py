@@ -17,7 +17,7 @@ def test_basicsr():
     assert options.model_type == 'SRModel' and options.train.optim_g['lr'] == 2e-4 and options.val.val_freq == 5000
     assert options.network_g['depths'] == [6, 6]
     told = '\n'.join(this.without)
-    assert 'train.knowledge_opt: unknown key' in told and 'dist_params: the launcher says' in told
+    assert 'train.knowledge_opt: unknown key' in told and 'dist_params: the launcher (torchrun) sets up' in told
     assert this.changed == ['model_type SwinIRModel -> SRModel (networks pad to their windows themselves)']
 
 

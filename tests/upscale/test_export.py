@@ -181,4 +181,4 @@ def test_the_network_is_recognised_where_nothing_says_what_it_is(tmp_path, capsy
     checkpoint.save_network(tmp_path / 'net.pth', checkpoint.network_state_dict(net))
     pytest.importorskip('safetensors')
     assert main([str(tmp_path / 'net.pth'), '-o', str(tmp_path / 'net.safetensors')]) == 0
-    assert 'RRDBNet, x2; told by its tensors' in capsys.readouterr().out
+    assert 'RRDBNet, x2; detected from its tensors' in capsys.readouterr().out

@@ -144,7 +144,7 @@ def test_results_inside_the_folder_are_not_upscaled_again(images, weights):
 
 
 def test_one_image_to_a_file_or_a_folder(images, weights):
-    with pytest.raises(UserError, match='ends in another way than --format jpg'):
+    with pytest.raises(UserError, match='its extension contradicts --format jpg'):
         find_jobs(images / '0.png', images.parent / 'one.webp', '', '.jpg', False)
     for output, expected in (('one.webp', 'one.webp'), ('two', 'two/0.png')):
         assert main([str(images / '0.png'), '-o', str(images.parent / output), '--weights', str(weights)]) == 0

@@ -83,8 +83,8 @@ def test_the_average_is_taken_and_said_and_another_entry_where_asked(tmp_path, c
     checkpoint.save_network(path, state, {name: torch.full_like(t, 0.5) for name, t in state.items()})
     with caplog.at_level('INFO'):
         assert load_generator(path).conv_last.bias[0] == 0.5
-    assert 'taking `params_ema`' in caplog.text
-    assert 'RRDBNet, x4; told by its tensors' in caplog.text
+    assert 'using `params_ema`' in caplog.text
+    assert 'RRDBNet, x4; detected from its tensors' in caplog.text
     assert torch.equal(load_generator(path, key='params').conv_last.bias, state['conv_last.bias'])
     with pytest.raises(UserError, match='has no `net_g`'):
         load_generator(path, key='net_g')
@@ -130,7 +130,7 @@ def test_a_run_says_what_its_network_is(tmp_path, caplog):
     with caplog.at_level('INFO'):
         net = load_generator(path)
     assert type(net.body[1]) is type(named.body[1]) is torch.nn.LeakyReLU
-    assert 'told by' in caplog.text and 'options.yml' in caplog.text
+    assert 'detected from' in caplog.text and 'options.yml' in caplog.text
 
 
 @pytest.mark.parametrize(

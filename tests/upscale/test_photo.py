@@ -85,7 +85,7 @@ def test_a_transparent_colour_of_a_palette_is_alpha(tmp_path):
 def test_jpeg_leaves_alpha_out_and_says_so(tmp_path, caplog):
     with Image.open(upscaled(save(tmp_path / 'a.png', RGBA), '.jpg')) as written:
         assert written.mode == 'RGB'
-    assert 'JPEG holds no alpha' in caplog.text
+    assert 'JPEG has no alpha channel' in caplog.text
 
 
 @pytest.mark.parametrize('to', ['.png', '.jpg', '.webp'])
@@ -152,6 +152,6 @@ def test_what_is_no_image_is_told(tmp_path, content):
 
 def test_a_size_that_the_format_does_not_take_is_told_and_nothing_is_left(tmp_path):
     photo = read_photo(save(tmp_path / 'a.png', RGBA[..., :3]))
-    with pytest.raises(UserError, match='WEBP does not take this image .*--format png'):
+    with pytest.raises(UserError, match='WEBP does not support this image .*--format png'):
         write_photo(tmp_path / 'b.webp', photo, np.zeros((1, 17000, 3), np.uint8), 95)
     assert sorted(path.name for path in tmp_path.iterdir()) == ['a.png']

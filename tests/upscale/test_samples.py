@@ -87,7 +87,7 @@ def test_references(run):
 @pytest.mark.parametrize(
     ('arguments', 'said'),
     [
-        (['--ref', 'nowhere'], '--ref: there is no file or folder nowhere'),
+        (['--ref', 'nowhere'], '--ref: file or folder nowhere not found'),
         (['--ref', 'in'], '--ref: in/c.png: '),
     ],
 )
@@ -105,7 +105,7 @@ def test_a_network_of_one_solution_says_so(tmp_path, capsys):
     save_image(tmp_path / 'in/a.png', image(1, 3, 8, 8)[0])
     arguments = [str(tmp_path / 'in'), '-o', str(tmp_path / 'out'), '--weights', str(tmp_path / 'net.pth')]
     assert main([*arguments, '--samples', '2']) == 2
-    assert '--samples: SRVGGNetCompact has one solution for an image' in capsys.readouterr().err
+    assert '--samples: SRVGGNetCompact has one solution per image' in capsys.readouterr().err
 
 
 def test_weights_alone_do_not_tell_the_scale(run, tmp_path, capsys):

@@ -177,7 +177,7 @@ def test_another_entry_is_taken_and_said(tmp_path, caplog, wrap, key, used):
         checkpoint.load_network(net, tmp_path / 'net.pth', key)
     assert same(net, tiny())
     (record,) = caplog.records
-    assert f'taking {used}, it has no `{key}`' in record.message
+    assert f'using {used}, it has no `{key}`' in record.message
 
 
 def test_the_entry_asked_for_is_taken_and_said(tmp_path, caplog):
@@ -185,7 +185,7 @@ def test_the_entry_asked_for_is_taken_and_said(tmp_path, caplog):
     with caplog.at_level(logging.INFO, 'aesop.utils.checkpoint'):
         checkpoint.load_network(blank(), tmp_path / 'net.pth')
     (record,) = caplog.records
-    assert record.message.endswith('net.pth: taking `params`')
+    assert record.message.endswith('net.pth: using `params`')
 
 
 @pytest.mark.parametrize('content', [{'iter': 5}, {}, [1], {'params': {}}])
