@@ -113,6 +113,11 @@ class KeysOf:
     names: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class MayBeZero:
+    """Annotates a number that may be 0 although its default is positive; without it, 0 is refused."""
+
+
 ARCHS = Registry('network', 'aesop.archs')
 LOSSES = Registry('loss', 'aesop.losses')
 MODELS = Registry('model', 'aesop.models')
@@ -120,4 +125,5 @@ DATASETS = Registry('dataset', 'aesop.data')
 METRICS = Registry('metric', 'aesop.metrics')
 OPTIMIZERS = Registry('optimiser', 'aesop.models.optimisers')
 NetworkBlock = Annotated[dict[str, Any], BlockOf(ARCHS)]
+CountOrZero = Annotated[int, MayBeZero()]
 InnerDataset = Annotated[dict[str, Any], BlockOf(DATASETS, whole=False)]

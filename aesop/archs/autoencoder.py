@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from aesop.archs.layers import conv3x3, init_small_, pad_to_multiple
 from aesop.archs.rrdbnet import RRDB
 from aesop.errors import UserError
-from aesop.registry import ARCHS, BlockOf, NetworkBlock
+from aesop.registry import ARCHS, BlockOf, CountOrZero, NetworkBlock
 
 EncoderBlock = Annotated[dict[str, Any], BlockOf(ARCHS, default='RRDBEncoder', also=('placeholder',))]
 UNSHUFFLES = {2: [2], 3: [3], 4: [2, 2], 8: [2, 2, 2]}  # x4 is x2 twice, whose channel order differs from a single x4
@@ -30,7 +30,7 @@ class RRDBEncoder(nn.Sequential):
         num_block, num_grow_ch: number of RRDBs, and channels added by each of their convolutions.
     """
 
-    def __init__(self, num_feat: int = 64, scale: int = 4, num_block: int = 2, num_grow_ch: int = 32) -> None:
+    def __init__(self, num_feat: int = 64, scale: int = 4, num_block: CountOrZero = 2, num_grow_ch: int = 32) -> None:
         width, rest = divmod(num_feat, scale**2)
         if width < 3 or rest:
             raise UserError(

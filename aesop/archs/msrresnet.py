@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from aesop.archs.layers import conv3x3, init_small_
 from aesop.errors import UserError
-from aesop.registry import ARCHS
+from aesop.registry import ARCHS, CountOrZero
 
 
 class ResidualBlock(nn.Module):
@@ -35,7 +35,7 @@ class MSRResNet(nn.Module):
     """
 
     def __init__(
-        self, num_in_ch: int = 3, num_out_ch: int = 3, num_feat: int = 64, num_block: int = 16, upscale: int = 4
+        self, num_in_ch: int = 3, num_out_ch: int = 3, num_feat: int = 64, num_block: CountOrZero = 16, upscale: int = 4
     ) -> None:
         super().__init__()
         if upscale not in (2, 3, 4):

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from aesop.archs.dense_block import RESIDUAL, SLOPE, ResidualDenseBlock
 from aesop.archs.layers import conv3x3, pad_to_multiple, recompute, recomputed_blocks
 from aesop.errors import UserError
-from aesop.registry import ARCHS
+from aesop.registry import ARCHS, CountOrZero
 
 
 def lrelu(x: Tensor) -> Tensor:
@@ -48,7 +48,7 @@ class RRDBNet(nn.Module):
         num_out_ch: int = 3,
         scale: int = 4,
         num_feat: int = 64,
-        num_block: int = 23,
+        num_block: CountOrZero = 23,
         num_grow_ch: int = 32,
         use_checkpoint: bool | int = False,
     ) -> None:

@@ -8,7 +8,7 @@ from aesop.archs.dense_block import RESIDUAL, SLOPE, ResidualDenseBlock
 from aesop.archs.layers import conv3x3
 from aesop.archs.rrdbnet import lrelu
 from aesop.errors import UserError
-from aesop.registry import ARCHS
+from aesop.registry import ARCHS, CountOrZero
 
 
 class PlusDenseBlock(ResidualDenseBlock):
@@ -67,7 +67,7 @@ class RRDBNet_LEGACY(nn.Module):
         in_nc: int = 3,
         out_nc: int = 3,
         nf: int = 64,
-        nb: int = 23,
+        nb: CountOrZero = 23,
         gc: int = 32,
         sf: int = 4,
         plus: bool = False,

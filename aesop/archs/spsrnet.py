@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from aesop.archs.layers import conv3x3
 from aesop.archs.rrdbnet_legacy import LegacyRRDB
 from aesop.errors import UserError
-from aesop.registry import ARCHS
+from aesop.registry import ARCHS, CountOrZero
 
 TAPS = (5, 10, 15, 20)  # RRDBs of the trunk whose outputs feed the gradient branch
 
@@ -79,7 +79,7 @@ class SPSRNet(nn.Module):
     optional_outputs = ('branch',)
     published_aliases = {'model.8.': 'HR_conv0_new.0.'}  # published checkpoints contain this convolution twice
 
-    def __init__(self, in_nc: int = 3, out_nc: int = 3, nf: int = 64, nb: int = 23, gc: int = 32) -> None:
+    def __init__(self, in_nc: int = 3, out_nc: int = 3, nf: int = 64, nb: CountOrZero = 23, gc: int = 32) -> None:
         super().__init__()
         if nb < TAPS[-1]:
             raise UserError(f'SPSRNet needs nb >= {TAPS[-1]}, not {nb}: its gradient branch uses that many blocks')

@@ -23,7 +23,7 @@ from aesop.models.quantities import Quantities, Term, named, network_inputs, rea
 from aesop.models.schedules import Schedule, build_schedule
 from aesop.options import Options
 from aesop.options import schema as options_schema
-from aesop.options.schema import Loss, Optimizer, loss_key
+from aesop.options.schema import Loss, Optimizer, Scheduler, loss_key
 from aesop.registry import MODELS
 from aesop.utils import checkpoint, distributed
 
@@ -141,7 +141,7 @@ class SRModel:
         self._also = tuple(name for name in optional_outputs if {name, f'{name}_ema'} & read)
         self._gradient_map = GradientMap().to(self.device)
 
-    def _optimiser(self, which: str, net: nn.Module, scheduler: Any = None) -> torch.optim.Optimizer:
+    def _optimiser(self, which: str, net: nn.Module, scheduler: Scheduler | None = None) -> torch.optim.Optimizer:
         """`train.optim_<which>`, whose learning rates follow `scheduler`, or `train.scheduler` where that is None."""
         name, train = f'optim_{which}', self.options.training
         block = getattr(train, name)

@@ -30,13 +30,13 @@ from aesop.registry import (
     MODELS,
     BlockOf,
     KeysOf,
+    MayBeZero,
     NameTaken,
     Registry,
     did_you_mean,
 )
 
 GIVEN_BY_THE_RUN = ('scale', 'seed')
-MAY_BE_ZERO = 'num_block', 'nb', 'margin'  # although their defaults are positive
 LARGEST = 100_000  # of an argument that is a number of channels, layers or pixels
 
 
@@ -150,17 +150,19 @@ def _check(
                 del block[name]
                 continue
             yield from found
-        yield from _check_size((*key, name), block.get(name), part, parameters[name].default)
+        if is_ours(part):
+            yield from _check_size((*key, name), block.get(name), parameters[name].default, hints.get(name))
         yield from _check_inner((*key, name), block.get(name), hints.get(name))
     for name in known if whole else ():
         if parameters[name].default is inspect.Parameter.empty and name not in (*block, *GIVEN_BY_THE_RUN):
             yield key, f'{type_} needs the argument "{name}"'
 
 
-def _check_size(key: Key, value: Any, part: Any, default: Any) -> Iterator[Problem]:
-    """Channels, depths, scales, borders: a number that is positive by default cannot be turned off by 0."""
-    if type(value) is type(default) is int and is_ours(part):
-        least = 1 if default > 0 and key[-1] not in MAY_BE_ZERO else 0
+def _check_size(key: Key, value: Any, default: Any, hint: Any) -> Iterator[Problem]:
+    """Channels, depths, scales, borders: a number that is positive by default is not 0, unless annotated so."""
+    if type(value) is type(default) is int:
+        may_be_zero = any(isinstance(kind, MayBeZero) for kind in _metadata(hint))
+        least = 1 if default > 0 and not may_be_zero else 0
         if value < least:
             yield key, f'must be at least {least}, not {value}'
         if value > LARGEST:

@@ -15,10 +15,10 @@ logger = logging.getLogger(__name__)
 
 # Keys that mean nothing here (`*` is any name): accepted, dropped and named in one log line.
 IGNORED = {
-    'dist_params.backend': 'the device says how processes talk',
+    'dist_params.backend': 'follows from the device: NCCL on GPUs, gloo on CPUs',
     'dist_params.port': 'the launcher (torchrun) sets it',
-    'val.pbar': 'there is a progress bar where there is a terminal',
-    'val.use_pbar': 'there is a progress bar where there is a terminal',
+    'val.pbar': 'a progress bar is shown on terminals',
+    'val.use_pbar': 'a progress bar is shown on terminals',
     'datasets.*.prefetch_mode': 'batches are always fetched ahead',
     'datasets.*.num_prefetch_queue': 'batches are always fetched ahead',
     'datasets.*.persistent_workers': 'workers live as long as the run',

@@ -284,3 +284,16 @@ def test_a_data_set_inside_another_is_told_by_file_and_line(tmp_path):
         '6: datasets.train.parts.0.gt_sise: BicubicImageDataset has no such argument. Did you mean "gt_size"?',
         '7: datasets.train.parts.1.type: unknown dataset "PairedDataset". Did you mean "PairedImageDataset"?',
     ]
+
+
+@pytest.mark.parametrize(('override', 'problem'), [
+    ('network_g.num_block=0', None),
+    ('network_g.num_block=-1', 'network_g.num_block: must be at least 0, not -1'),
+    ('network_g.num_feat=0', 'network_g.num_feat: must be at least 1, not 0'),
+])  # fmt: skip
+def test_a_number_that_may_be_zero(override, problem):
+    if problem is None:
+        assert load_options('options/train_psnr_rrdb.yml', [override]).network_g['num_block'] == 0
+    else:
+        with pytest.raises(UserError, match=problem):
+            load_options('options/train_psnr_rrdb.yml', [override])

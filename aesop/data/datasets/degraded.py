@@ -10,7 +10,7 @@ import torch
 from aesop.data.datasets.composite import CompositeDataset
 from aesop.data.degradation.steps import build_steps, resized
 from aesop.errors import UserError, error_context
-from aesop.registry import DATASETS, InnerDataset
+from aesop.registry import DATASETS, CountOrZero, InnerDataset
 from aesop.utils.images import quantise
 
 CHOICE = 5  # (seed, n, CHOICE) seeds the degradation of sample n
@@ -35,7 +35,7 @@ class DegradedDataset(CompositeDataset):
     dataset: InnerDataset
     steps: list[dict[str, Any]]
     gt_size: int
-    margin: int = 8
+    margin: CountOrZero = 8
     modes: Sequence[str] = ('area', 'bilinear', 'bicubic')
 
     def __post_init__(self) -> None:

@@ -40,7 +40,6 @@ class MixedDataset(CompositeDataset):
     def __post_init__(self) -> None:
         if not isinstance(self.parts, list) or not self.parts:
             raise UserError(f'{self}: parts must be a list of data sets {{type: ..., ...}}')
-        self._sets = []
         for number, block in enumerate(self.parts):
             with error_context(f'parts.{number}'):
                 block = {**self.common, **({'gt_size': self.gt_size} if self.gt_size else {}), **block}
