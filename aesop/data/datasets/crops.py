@@ -5,7 +5,7 @@ import math
 from abc import abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -36,6 +36,8 @@ class CropDataset(ImageDataset):
         on_error: `raise`, or `skip`: log an unusable image and, in training, use the next one of the epoch instead.
         max_skipped: fraction of the images that may be skipped (at least one) before the run ends.
     """
+
+    transposed: ClassVar[float] = 0.5  # probability of transposing a crop, with use_rot
 
     scale: int = 4
     gt_size: int | None = None
@@ -123,7 +125,8 @@ class CropDataset(ImageDataset):
     def _crop(self, index: int, rng: np.random.Generator) -> Sample:
         images, height, width = self._images(index)
         window = random_window(height, width, (self.gt_size or 0) // self.scale, rng)
-        gt, lq = augment([*self._cut(images, window)], self.use_flip and self.use_hflip, self.use_rot, rng)
+        flip = self.use_flip and self.use_hflip
+        gt, lq = augment([*self._cut(images, window)], flip, self.use_rot, rng, self.transposed)
         return {'lq': lq, 'gt': gt, 'name': self.names[index], 'index': index}
 
     def _epoch(self, epoch: int) -> np.ndarray:

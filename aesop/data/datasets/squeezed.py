@@ -1,6 +1,7 @@
 """Pairs of files squeezed to squares, as RefVAE's published code trains on them."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -15,13 +16,15 @@ from aesop.registry import DATASETS
 class SqueezedPairedImageDataset(PairedImageDataset):
     """Pairs whose images are first resized to squares, each on its own by Pillow's bicubic filter.
 
-    The aspect ratio is lost, and the low-resolution image is not exactly the ground truth reduced. For reproducing the
-    published RefVAE (github.com/Holmes-Alan/RefVAE), which squeezes to 288 and crops 256; elsewhere, use
-    PairedImageDataset.
+    The aspect ratio is lost, and the low-resolution image is not exactly the ground truth reduced. With flips and
+    rotations, a quarter of the crops is transposed instead of half. For reproducing the published RefVAE
+    (github.com/Holmes-Alan/RefVAE), which squeezes to 288 and crops 256; otherwise use PairedImageDataset.
 
     Args:
         squeeze: side of the ground truth, a multiple of `scale`; that of the low-resolution image is `squeeze / scale`.
     """
+
+    transposed: ClassVar[float] = 0.25  # after the flips, half of the crops are turned, by 90 or by 180 degrees
 
     squeeze: int = 288
 

@@ -39,16 +39,20 @@ def random_window(height: int, width: int, size: int, rng: np.random.Generator) 
     return Window(int(rng.integers(height - size + 1)), int(rng.integers(width - size + 1)), size, size)
 
 
-def augment(images: list[np.ndarray], flip: bool, rotate: bool, rng: np.random.Generator) -> list[np.ndarray]:
+def augment(
+    images: list[np.ndarray], flip: bool, rotate: bool, rng: np.random.Generator, transposed: float = 0.5
+) -> list[np.ndarray]:
     """Applies one random symmetry of the square to all `images` (HWC, square); if both kinds are allowed, all eight
-    symmetries are equally likely.
+    symmetries are equally likely, unless `transposed` says otherwise.
 
     Args:
         images: arrays or views; the results are contiguous copies.
         flip: allow horizontal flips.
         rotate: allow vertical flips and transposition.
+        transposed: probability of transposition.
     """
-    mirror, turn, transpose = rng.random(3) < 0.5  # always three draws, so that one option does not affect the others
+    # Always three draws, so that one option does not affect the others
+    mirror, turn, transpose = rng.random(3) < (0.5, 0.5, transposed)
     mirror, turn, transpose = flip and mirror, rotate and turn, rotate and transpose
     if mirror or turn:
         axes = -1 if mirror and turn else int(mirror)  # OpenCV: both, left-right (1), upside-down (0)

@@ -37,6 +37,17 @@ def test_crops_are_cut_from_the_squares(folders):
     assert len(places) == 9
 
 
+def test_a_quarter_of_the_crops_is_transposed(folders):
+    upright = next(iter(squeezed(folders)))['lq']
+    data = squeezed(folders, gt_size=32)  # the whole square
+    flips = [upright, upright.flip(1), upright.flip(2), upright.flip(1, 2)]
+    crops = [crop['lq'] for crop in map(data.__getitem__, range(2000)) if crop['name'] == '0']
+    straight = [any(torch.equal(crop, flip) for flip in flips) for crop in crops]
+    turned = [any(torch.equal(crop, flip.transpose(1, 2)) for flip in flips) for crop in crops]
+    assert len(crops) == 400 == sum(straight) + sum(turned)
+    assert 70 < sum(turned) < 130
+
+
 @pytest.mark.parametrize('squeeze', [30, 16])
 def test_a_side_that_does_not_fit(folders, squeeze):
     with pytest.raises(UserError, match=f'squeeze is {squeeze}; set it to a multiple of scale 4 that is not below'):
